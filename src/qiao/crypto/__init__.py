@@ -1,0 +1,1 @@
+"""Signatures, ciphers and certificates under their standard names."""

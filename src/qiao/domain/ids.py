@@ -1,0 +1,74 @@
+"""Ids: a prefix that names the kind, and a UUIDv7 (RFC 9562) in Crockford's base 32.
+
+``pay_01K3…`` sorts by the time it was made and is safe in every channel's order number field
+once :func:`order_number` has made it one.
+"""
+
+import re
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from qiao.domain.errors import InvalidId
+
+_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_BODY: Final = re.compile(r"[0-7][0-9abcdefghjkmnpqrstvwxyz]{25}", re.ASCII)
+RANDOM_BYTES: Final = 10
+"""How many random bytes one id takes."""
+
+
+class IdKind(StrEnum):
+    """The prefix of each kind of id."""
+
+    MERCHANT = "mer"
+    APP = "app"
+    API_KEY = "key"
+    CHANNEL_ACCOUNT = "acc"
+    PAYMENT = "pay"
+    ATTEMPT = "att"
+    REFUND = "ref"
+    EVENT = "evt"
+    JOB = "job"
+    WEBHOOK_ENDPOINT = "whe"
+
+
+def new_id(kind: IdKind, *, now: datetime, random: bytes) -> str:
+    """A new id of ``kind`` from a time (aware) and ten random bytes: both are handed in."""
+    if len(random) != RANDOM_BYTES:
+        message = f"an id takes {RANDOM_BYTES} random bytes"
+        raise ValueError(message)
+    milliseconds = int(now.timestamp() * 1000)
+    entropy = int.from_bytes(random)
+    value = (
+        (milliseconds & (1 << 48) - 1) << 80
+        | 0x7 << 76
+        | (entropy >> 62 & 0xFFF) << 64
+        | 0b10 << 62
+        | entropy & (1 << 62) - 1
+    )
+    return f"{kind}_{_encode(value)}"
+
+
+def parse_id(kind: IdKind, text: str, *, field: str = "id") -> str:
+    """``text`` if it is an id of ``kind``; raises InvalidId naming ``field`` otherwise."""
+    prefix, _, body = text.partition("_")
+    if prefix != kind or not _BODY.fullmatch(body):
+        raise InvalidId(
+            f"not the id of a {kind.name.lower().replace('_', ' ')}",
+            field=field,
+            remedy=f"give the whole id, which begins with {kind}_",
+        )
+    return text
+
+
+def order_number(attempt_id: str) -> str:
+    """The number under which a channel knows an attempt or a refund.
+
+    29 characters of ``[0-9a-z]``: every channel's order number field takes it (WeChat Pay's,
+    the narrowest, takes 6–32 characters).
+    """
+    return attempt_id.replace("_", "")
+
+
+def _encode(value: int) -> str:
+    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))

@@ -1,0 +1,151 @@
+"""The states of a payment, an attempt and a refund, as data. Nothing else changes a state.
+
+A table maps (state, event) to the next state. An event that a table does not hold for a state is
+illegal: it changes nothing and is kept for the operator. An event whose effect has already been
+had maps a state to itself.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from qiao.domain.errors import IllegalTransition
+
+
+class PaymentState(StrEnum):
+    OPEN = "open"
+    IN_REVIEW = "in_review"
+    REJECTED = "rejected"
+    AUTHORIZED = "authorized"
+    PAID = "paid"
+    CLOSED = "closed"
+
+
+class PaymentEvent(StrEnum):
+    HOLD = "hold"
+    RELEASE = "release"
+    REJECT = "reject"
+    AUTHORIZE = "authorize"
+    PAY = "pay"
+    CLOSE = "close"
+
+
+class AttemptState(StrEnum):
+    CREATED = "created"
+    SENDING = "sending"
+    PENDING = "pending"
+    AUTHORIZED = "authorized"
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
+    NOT_SENT = "not_sent"
+    UNKNOWN = "unknown"
+    CLOSED = "closed"
+    SURPLUS = "surplus"
+
+
+class AttemptEvent(StrEnum):
+    SEND = "send"
+    WAIT = "wait"
+    AUTHORIZE = "authorize"
+    SUCCEED = "succeed"
+    DECLINE = "decline"
+    FAIL_TO_SEND = "fail_to_send"
+    LOSE = "lose"
+    CLOSE = "close"
+    EXCEED = "exceed"
+    """Money came for a payment that is already paid or closed."""
+
+
+class RefundState(StrEnum):
+    REQUESTED = "requested"
+    SENDING = "sending"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class RefundEvent(StrEnum):
+    SEND = "send"
+    FAIL_TO_SEND = "fail_to_send"
+    WAIT = "wait"
+    LOSE = "lose"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+PAYMENT: Final[Mapping[tuple[PaymentState, PaymentEvent], PaymentState]] = {
+    (PaymentState.OPEN, PaymentEvent.HOLD): PaymentState.IN_REVIEW,
+    (PaymentState.IN_REVIEW, PaymentEvent.RELEASE): PaymentState.OPEN,
+    (PaymentState.IN_REVIEW, PaymentEvent.REJECT): PaymentState.REJECTED,
+    (PaymentState.OPEN, PaymentEvent.AUTHORIZE): PaymentState.AUTHORIZED,
+    (PaymentState.OPEN, PaymentEvent.PAY): PaymentState.PAID,
+    (PaymentState.OPEN, PaymentEvent.CLOSE): PaymentState.CLOSED,
+    (PaymentState.AUTHORIZED, PaymentEvent.PAY): PaymentState.PAID,
+    (PaymentState.AUTHORIZED, PaymentEvent.CLOSE): PaymentState.CLOSED,
+}
+
+_SENT: Final = {
+    AttemptEvent.WAIT: AttemptState.PENDING,
+    AttemptEvent.AUTHORIZE: AttemptState.AUTHORIZED,
+    AttemptEvent.SUCCEED: AttemptState.SUCCEEDED,
+    AttemptEvent.DECLINE: AttemptState.DECLINED,
+    AttemptEvent.EXCEED: AttemptState.SURPLUS,
+}
+_DEAD: Final = (AttemptState.DECLINED, AttemptState.CLOSED, AttemptState.NOT_SENT)
+
+ATTEMPT: Final[Mapping[tuple[AttemptState, AttemptEvent], AttemptState]] = {
+    (AttemptState.CREATED, AttemptEvent.SEND): AttemptState.SENDING,
+    **{(AttemptState.SENDING, event): state for event, state in _SENT.items()},
+    (AttemptState.SENDING, AttemptEvent.FAIL_TO_SEND): AttemptState.NOT_SENT,
+    (AttemptState.SENDING, AttemptEvent.LOSE): AttemptState.UNKNOWN,
+    **{(AttemptState.PENDING, event): state for event, state in _SENT.items()},
+    (AttemptState.PENDING, AttemptEvent.CLOSE): AttemptState.CLOSED,
+    **{(AttemptState.UNKNOWN, event): state for event, state in _SENT.items()},
+    (AttemptState.UNKNOWN, AttemptEvent.CLOSE): AttemptState.CLOSED,
+    (AttemptState.UNKNOWN, AttemptEvent.LOSE): AttemptState.UNKNOWN,
+    (AttemptState.AUTHORIZED, AttemptEvent.SUCCEED): AttemptState.SUCCEEDED,
+    (AttemptState.AUTHORIZED, AttemptEvent.CLOSE): AttemptState.CLOSED,
+    (AttemptState.AUTHORIZED, AttemptEvent.EXCEED): AttemptState.SURPLUS,
+    **{(state, AttemptEvent.EXCEED): AttemptState.SURPLUS for state in _DEAD},
+}
+
+REFUND: Final[Mapping[tuple[RefundState, RefundEvent], RefundState]] = {
+    (RefundState.REQUESTED, RefundEvent.SEND): RefundState.SENDING,
+    (RefundState.SENDING, RefundEvent.FAIL_TO_SEND): RefundState.REQUESTED,
+    (RefundState.SENDING, RefundEvent.WAIT): RefundState.PENDING,
+    (RefundState.SENDING, RefundEvent.LOSE): RefundState.UNKNOWN,
+    (RefundState.SENDING, RefundEvent.SUCCEED): RefundState.SUCCEEDED,
+    (RefundState.SENDING, RefundEvent.FAIL): RefundState.FAILED,
+    (RefundState.PENDING, RefundEvent.WAIT): RefundState.PENDING,
+    (RefundState.PENDING, RefundEvent.SUCCEED): RefundState.SUCCEEDED,
+    (RefundState.PENDING, RefundEvent.FAIL): RefundState.FAILED,
+    (RefundState.UNKNOWN, RefundEvent.SEND): RefundState.SENDING,
+    (RefundState.UNKNOWN, RefundEvent.LOSE): RefundState.UNKNOWN,
+    (RefundState.UNKNOWN, RefundEvent.WAIT): RefundState.PENDING,
+    (RefundState.UNKNOWN, RefundEvent.SUCCEED): RefundState.SUCCEEDED,
+    (RefundState.UNKNOWN, RefundEvent.FAIL): RefundState.FAILED,
+}
+
+BLOCKING_ATTEMPTS: Final = frozenset(AttemptState) - {*_DEAD}
+"""While one of these is there, no other attempt of the payment may start."""
+
+RESERVING_REFUNDS: Final = frozenset(RefundState) - {RefundState.FAILED}
+"""Refunds in these states count against what may still be refunded."""
+
+State = TypeVar("State", bound=StrEnum)
+Event = TypeVar("Event", bound=StrEnum)
+
+
+def after(table: Mapping[tuple[State, Event], State], state: State, event: Event) -> State:
+    """The state that follows; raises IllegalTransition when the table knows none."""
+    try:
+        return table[state, event]
+    except KeyError:
+        kind = type(state).__name__.removesuffix("State").lower()
+        raise IllegalTransition(kind=kind, state=state, event=event) from None
+
+
+def sources(table: Mapping[tuple[State, Event], State], event: Event) -> frozenset[State]:
+    """The states in which the event may happen: the guard of its SQL."""
+    return frozenset(state for state, known in table if known == event)

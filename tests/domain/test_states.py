@@ -1,0 +1,93 @@
+"""The state tables, one row per event, and what must hold of them whatever they say."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+import pytest
+
+from qiao.domain.errors import IllegalTransition
+from qiao.domain.states import (
+    ATTEMPT,
+    BLOCKING_ATTEMPTS,
+    PAYMENT,
+    REFUND,
+    RESERVING_REFUNDS,
+    AttemptEvent,
+    AttemptState,
+    PaymentEvent,
+    PaymentState,
+    RefundEvent,
+    RefundState,
+    after,
+    sources,
+)
+
+TABLES: list[tuple[Mapping[tuple[Any, Any], Any], type[StrEnum], type[StrEnum]]] = [
+    (PAYMENT, PaymentState, PaymentEvent),
+    (ATTEMPT, AttemptState, AttemptEvent),
+    (REFUND, RefundState, RefundEvent),
+]
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "events"), TABLES, ids=["payment", "attempt", "refund"]
+)
+def test_every_event_moves_or_is_refused(
+    table: Mapping[tuple[Any, Any], Any], states: type[StrEnum], events: type[StrEnum]
+) -> None:
+    for state in states:
+        for event in events:
+            if (state, event) in table:
+                assert after(table, state, event) in states
+                assert state in sources(table, event)
+            else:
+                with pytest.raises(IllegalTransition, match=event.value):
+                    after(table, state, event)
+
+
+@pytest.mark.parametrize(
+    ("table", "states", "events"), TABLES, ids=["payment", "attempt", "refund"]
+)
+def test_every_state_but_the_first_can_be_reached(
+    table: Mapping[tuple[Any, Any], Any], states: type[StrEnum], events: type[StrEnum]
+) -> None:
+    first = next(iter(states))
+    assert {first, *table.values()} == set(states)
+
+
+def leaving(table: Mapping[tuple[Any, Any], Any], state: StrEnum) -> set[Any]:
+    return {after for (before, _), after in table.items() if before == state} - {state}
+
+
+@pytest.mark.parametrize("state", [PaymentState.PAID, PaymentState.CLOSED, PaymentState.REJECTED])
+def test_a_final_payment_stays(state: PaymentState) -> None:
+    assert not leaving(PAYMENT, state)
+
+
+@pytest.mark.parametrize("state", [AttemptState.SUCCEEDED, AttemptState.SURPLUS])
+def test_an_attempt_that_brought_money_stays(state: AttemptState) -> None:
+    assert not leaving(ATTEMPT, state)
+
+
+@pytest.mark.parametrize(
+    "state", [AttemptState.DECLINED, AttemptState.CLOSED, AttemptState.NOT_SENT]
+)
+def test_a_dead_attempt_can_only_bring_surplus(state: AttemptState) -> None:
+    assert leaving(ATTEMPT, state) == {AttemptState.SURPLUS}
+    assert state not in BLOCKING_ATTEMPTS
+
+
+@pytest.mark.parametrize("state", [RefundState.SUCCEEDED, RefundState.FAILED])
+def test_a_final_refund_stays(state: RefundState) -> None:
+    assert not leaving(REFUND, state)
+
+
+def test_an_unknown_refund_keeps_its_money_reserved() -> None:
+    assert RefundState.UNKNOWN in RESERVING_REFUNDS
+    assert RefundState.FAILED not in RESERVING_REFUNDS
+
+
+def test_an_unknown_attempt_is_never_guessed_dead() -> None:
+    assert AttemptState.UNKNOWN in BLOCKING_ATTEMPTS
+    assert AttemptState.NOT_SENT not in leaving(ATTEMPT, AttemptState.UNKNOWN)
