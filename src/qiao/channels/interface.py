@@ -1,0 +1,146 @@
+"""What a channel promises: a manifest, six verbs, and optional interfaces of their own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from qiao.channels.requests import (
+    Context,
+    PaymentQuery,
+    PaymentRequest,
+    Product,
+    RefundQuery,
+    RefundRequest,
+    StatementRequest,
+)
+from qiao.channels.wire import HttpMessage, HttpReply, Operation
+from qiao.domain.money import Money
+from qiao.domain.outcomes import PaymentOutcome, RefundOutcome
+
+
+class Capability(StrEnum):
+    """An optional interface; a channel declares it and implements the protocol of that name."""
+
+    CODE_REVERSAL = "code_reversal"
+    STATEMENTS = "statements"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """What a channel is and can do. Limits are in minor units of each currency."""
+
+    id: str
+    name: Mapping[str, str]
+    """The name for people, by language (``zh``, ``en``)."""
+    products: frozenset[Product]
+    currencies: frozenset[str]
+    capabilities: frozenset[Capability] = frozenset()
+    min_minor: int = 1
+    max_minor: int
+    documentation_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentNotification:
+    """An authentic message about a payment; ``reference`` is our number."""
+
+    id: str
+    reference: str
+    outcome: PaymentOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundNotification:
+    """An authentic message about a refund; both references are our numbers."""
+
+    id: str
+    payment_reference: str
+    reference: str
+    outcome: RefundOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OtherNotification:
+    """An authentic message that is about neither; kept, acknowledged, and nothing more."""
+
+    id: str
+    kind: str
+
+
+Notification = PaymentNotification | RefundNotification | OtherNotification
+
+
+class EntryKind(StrEnum):
+    """What a line of a statement says."""
+
+    PAYMENT = "payment"
+    REFUND = "refund"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementEntry:
+    """One line of a channel's statement. ``amount`` is gross; ``booked_at`` is UTC.
+
+    ``fee_minor`` is signed: positive when the merchant pays it, negative when it comes back.
+    """
+
+    kind: EntryKind
+    reference: str
+    refund_reference: str | None
+    channel_reference: str
+    amount: Money
+    fee_minor: int
+    booked_at: datetime
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Every column as the channel wrote it, by its header."""
+
+
+class Channel(Protocol):
+    """One account at one channel. Every verb is a generator of requests; none does I/O."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        """Ask for a payment. Raises InvalidInput before the first request, and never after."""
+        ...
+
+    def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]: ...
+
+    def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        """Make sure that no money can come any more; Succeeded when it already came."""
+        ...
+
+    def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]: ...
+
+    def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]: ...
+
+    def authenticate(self, message: HttpMessage, context: Context) -> Notification:
+        """Prove who sent the raw message, then read it. Raises NotificationRejected."""
+        ...
+
+    def acknowledge(self, *, accepted: bool) -> HttpReply:
+        """What to answer a notification with, once it is stored or was refused."""
+        ...
+
+
+class CodeReversal(Protocol):
+    """A code payment whose outcome is not known in time is taken back."""
+
+    def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]: ...
+
+
+class Statements(Protocol):
+    """The channel tells, a day later, what it booked."""
+
+    def download_statement(
+        self, request: StatementRequest, context: Context
+    ) -> Operation[bytes | None]:
+        """The statement's own bytes, as sent; None while there is none for that day."""
+        ...
+
+    def parse_statement(self, statement: bytes) -> Sequence[StatementEntry]:
+        """Read what ``download_statement`` brought. Raises AnswerUnreadable."""
+        ...

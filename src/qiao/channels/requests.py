@@ -1,0 +1,91 @@
+"""What a channel is asked to do, in the domain's words."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import StrEnum
+
+from qiao.domain.money import Money
+
+
+class Product(StrEnum):
+    """How a payment reaches the customer."""
+
+    QR = "qr"
+    CODE = "code"
+    PAGE = "page"
+    H5 = "h5"
+    APP = "app"
+    MINI_PROGRAM = "mini_program"
+    OFFICIAL_ACCOUNT = "official_account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """What a channel may not fetch for itself: the time (aware, UTC) and fresh randomness."""
+
+    now: Callable[[], datetime]
+    nonce: Callable[[], str]
+    """A new text of 32 characters from ``[0-9a-zA-Z]`` at every call."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentRequest:
+    """Ask for ``amount`` under ``reference``, our number, which stays the same on every resend.
+
+    ``payer`` is the channel's own id of the payer (Alipay's buyer_open_id, WeChat Pay's openid),
+    ``auth_code`` what was scanned from the customer's phone, ``expires_at`` UTC.
+    """
+
+    reference: str
+    amount: Money
+    product: Product
+    description: str
+    notify_url: str
+    expires_at: datetime
+    return_url: str | None = None
+    payer: str | None = field(default=None, repr=False)
+    auth_code: str | None = field(default=None, repr=False)
+    client_ip: str | None = field(default=None, repr=False)
+    store: str | None = None
+    profit_sharing: bool = False
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentQuery:
+    """Ask about the payment ``reference``, which was for ``amount``."""
+
+    reference: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRequest:
+    """Give ``amount`` of the payment ``payment_reference`` (for ``payment_amount``) back.
+
+    ``reference`` is the refund's own number and stays the same on every resend.
+    """
+
+    reference: str
+    payment_reference: str
+    payment_amount: Money
+    amount: Money
+    notify_url: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundQuery:
+    """Ask about the refund ``reference`` of ``amount``."""
+
+    reference: str
+    payment_reference: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatementRequest:
+    """Ask for the statement of one day in the channel's own time zone."""
+
+    day: date

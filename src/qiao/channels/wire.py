@@ -1,0 +1,69 @@
+"""What a channel yields and is sent back, and what a channel sends to us unasked."""
+
+from collections.abc import Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias, TypeVar
+
+Result = TypeVar("Result")
+
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientCertificate:
+    """The PEM certificate and key of mutual TLS."""
+
+    certificate: str = field(repr=False)
+    private_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRequest:
+    """One HTTP request, exactly as it goes out: nothing may re-encode ``url`` or ``body``.
+
+    ``effect`` is False for a pure question. Once a request with an effect has gone out, nothing
+    that fails later can make its operation *not sent*.
+    """
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    effect: bool = True
+    timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    client_certificate: ClientCertificate | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpResponse:
+    """An answer that arrived whole. Header names are lower case."""
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpMessage:
+    """A request that a channel made to us, before anything has parsed it.
+
+    ``target`` is path and query as received. Header names are lower case.
+    """
+
+    method: str
+    target: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpReply:
+    """Our answer to an :class:`HttpMessage`, in the exact bytes that the channel expects."""
+
+    status: int
+    content_type: str = "text/plain; charset=utf-8"
+    body: bytes = b""
+
+
+Operation: TypeAlias = Generator[HttpRequest, HttpResponse, Result]
+"""Yields requests, is sent their responses, returns a result. It neither catches nor retries."""

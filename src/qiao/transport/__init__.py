@@ -1,0 +1,1 @@
+"""Drives a channel's operations, async or blocking. The one place that maps failures."""
