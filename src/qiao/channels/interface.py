@@ -1,30 +1,38 @@
 """What a channel promises: a manifest, six verbs, and optional interfaces of their own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 from qiao.channels.requests import (
     Context,
     PaymentQuery,
     PaymentRequest,
     Product,
+    ProfitSharingQuery,
+    ProfitSharingRequest,
     RefundQuery,
     RefundRequest,
     StatementRequest,
+    TransferQuery,
+    TransferRequest,
 )
+from qiao.channels.settings import Settings
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.money import Money
-from qiao.domain.outcomes import PaymentOutcome, RefundOutcome
+from qiao.domain.outcomes import PaymentOutcome, RefundOutcome, TransferOutcome
 
 
 class Capability(StrEnum):
     """An optional interface; a channel declares it and implements the protocol of that name."""
 
     CODE_REVERSAL = "code_reversal"
+    PAYER_IDENTITY = "payer_identity"
+    PROFIT_SHARING = "profit_sharing"
     STATEMENTS = "statements"
+    TRANSFERS = "transfers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +134,59 @@ class Channel(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelType:
+    """How a channel is found: its package's entry point in ``qiao.channels`` names one of these.
+
+    ``open`` makes the channel of one account. It is called once for each account, because it loads
+    keys; it raises InvalidSettings.
+    """
+
+    manifest: Manifest
+    settings: type[Settings]
+    open: Callable[[Any], Channel]
+
+
 class CodeReversal(Protocol):
     """A code payment whose outcome is not known in time is taken back."""
 
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]: ...
+
+
+class PayerIdentity(Protocol):
+    """The channel tells its own id of the payer, through OAuth in the payer's wallet."""
+
+    def authorization_url(self, *, redirect_url: str, state: str) -> str:
+        """Where to send the payer's browser; it comes back with ``state`` and a code."""
+        ...
+
+    def identify(self, code: str, context: Context) -> Operation[str | None]:
+        """The payer's id for the code; None when the channel refuses the code."""
+        ...
+
+
+class Transfers(Protocol):
+    """Money goes out to a person."""
+
+    def transfer(
+        self, request: TransferRequest, context: Context
+    ) -> Operation[TransferOutcome]: ...
+
+    def query_transfer(
+        self, query: TransferQuery, context: Context
+    ) -> Operation[TransferOutcome]: ...
+
+
+class ProfitSharing(Protocol):
+    """A paid payment is divided between receivers."""
+
+    def share_profit(
+        self, request: ProfitSharingRequest, context: Context
+    ) -> Operation[TransferOutcome]: ...
+
+    def query_profit_sharing(
+        self, query: ProfitSharingQuery, context: Context
+    ) -> Operation[TransferOutcome]: ...
 
 
 class Statements(Protocol):
@@ -144,3 +201,13 @@ class Statements(Protocol):
     def parse_statement(self, statement: bytes) -> Sequence[StatementEntry]:
         """Read what ``download_statement`` brought. Raises AnswerUnreadable."""
         ...
+
+
+CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
+    Capability.CODE_REVERSAL: ("reverse",),
+    Capability.PAYER_IDENTITY: ("authorization_url", "identify"),
+    Capability.PROFIT_SHARING: ("share_profit", "query_profit_sharing"),
+    Capability.STATEMENTS: ("download_statement", "parse_statement"),
+    Capability.TRANSFERS: ("transfer", "query_transfer"),
+}
+"""The verbs that each capability promises: no more and no fewer are there on the channel."""

@@ -89,3 +89,59 @@ class StatementRequest:
     """Ask for the statement of one day in the channel's own time zone."""
 
     day: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRequest:
+    """Pay ``amount`` out to ``payee``, the channel's own id of a person.
+
+    ``payee_name`` lets the channel check that the id is that person's. ``scene`` is the channel's
+    own code for the purpose, where it wants one.
+    """
+
+    reference: str
+    amount: Money
+    payee: str = field(repr=False)
+    payee_name: str | None = field(default=None, repr=False)
+    description: str
+    scene: str | None = None
+    notify_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferQuery:
+    """Ask about the transfer ``reference`` of ``amount``."""
+
+    reference: str
+    amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Share:
+    """One receiver's part. ``receiver_type`` is the channel's own word for the kind of id."""
+
+    receiver_type: str
+    receiver: str = field(repr=False)
+    amount: Money
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfitSharingRequest:
+    """Divide part of a paid payment. ``finish`` leaves the rest to the merchant for good."""
+
+    reference: str
+    payment_reference: str
+    payment_channel_reference: str
+    shares: tuple[Share, ...]
+    finish: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfitSharingQuery:
+    """Ask about the sharing ``reference``, which divided ``amount`` in all."""
+
+    reference: str
+    payment_reference: str
+    payment_channel_reference: str
+    amount: Money

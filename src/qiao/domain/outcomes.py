@@ -138,5 +138,32 @@ class RefundRefused:
     channel_message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferred:
+    """``amount`` reached the payee, or every receiver of a profit sharing its share."""
+
+    amount: Money
+    channel_reference: str
+    transferred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPending:
+    """The channel accepted the transfer; ``action`` is what the payee must do, if anything."""
+
+    channel_reference: str | None = None
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferRefused:
+    """The channel refused the transfer, or took it back; no money moved in the end."""
+
+    code: str
+    channel_code: str
+    channel_message: str = ""
+
+
 PaymentOutcome = Succeeded | Authorized | Pending | Declined | Closed | NotFound | NotSent | Unknown
 RefundOutcome = Refunded | RefundPending | RefundRefused | NotFound | NotSent | Unknown
+TransferOutcome = Transferred | TransferPending | TransferRefused | NotFound | NotSent | Unknown
