@@ -1,0 +1,1 @@
+"""What every simulator needs besides its wire: scaled time, faults, scenarios, notifications."""
