@@ -22,13 +22,14 @@ class HttpRequest:
     """One HTTP request, exactly as it goes out: nothing may re-encode ``url`` or ``body``.
 
     ``effect`` is False for a pure question. Once a request with an effect has gone out, nothing
-    that fails later can make its operation *not sent*.
+    that fails later can make its operation *not sent*. Its representation shows neither tokens nor
+    personal data.
     """
 
     method: str
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes = field(default=b"", repr=False)
     effect: bool = True
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     client_certificate: ClientCertificate | None = None
