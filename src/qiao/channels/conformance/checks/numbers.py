@@ -1,0 +1,104 @@
+"""The numbers by which the other side recognises a repetition stay the same, and stay apart."""
+
+from collections.abc import Callable
+
+from qiao.channels.conformance.harness import ConformanceHarness
+from qiao.channels.conformance.promises import cases, promise
+from qiao.channels.conformance.trials import (
+    Trial,
+    implemented,
+    payment_trial,
+    products,
+    refund_trials,
+    sharing_trials,
+    transfer_trials,
+)
+from qiao.channels.conformance.vocabulary import NotApplicable, Status, require
+from qiao.channels.conformance.wires import understood
+from qiao.channels.interface import Capability, Channel
+
+Ask = Callable[[int], Trial]
+
+
+def _payments(harness: ConformanceHarness) -> list[Ask]:
+    def ask(product: str) -> Ask:
+        return lambda count: payment_trial(
+            harness,
+            next(p for p in products(harness) if p == product),
+            harness.money(),
+            count=count,
+        )
+
+    return [ask(product) for product in products(harness)]
+
+
+def _outgoing(harness: ConformanceHarness) -> list[Ask]:
+    amount = harness.money()
+    asks: list[Ask] = []
+    if implemented(harness.channel, Capability.TRANSFERS):
+        asks.append(lambda count: transfer_trials(harness, amount, count=count)[0])
+    if implemented(harness.channel, Capability.PROFIT_SHARING):
+        asks.append(lambda count: sharing_trials(harness, amount, count=count)[0])
+    return asks
+
+
+def _refunds(harness: ConformanceHarness) -> list[Ask]:
+    return [lambda count: refund_trials(harness, harness.money(), count=count)[0]]
+
+
+def _numbers(
+    harness: ConformanceHarness, trial: Trial, channel: Channel, *, later_seconds: int = 0
+) -> set[tuple[str, str]]:
+    """What carries an effect, by the channel's name of it and our number on the wire."""
+    told = trial.told(Status.PENDING)
+    result = trial.run(harness, told, channel=channel, later_seconds=later_seconds)
+    require(result.error is None, f"came out as {result}")
+    seen = [told for told in understood(harness, result) if told.effect]
+    require(seen, "nothing that was sent has an effect")
+    return {(told.operation, told.reference) for told in seen if told.reference is not None}
+
+
+def _require_stable(
+    harness: ConformanceHarness, asks: list[Ask], *, later_seconds: int = 90_000
+) -> None:
+    """``later_seconds`` is when the last repetition is sent: more than a day, unless it expires."""
+    if not asks:
+        raise NotApplicable("the channel has no such verb")
+    with cases() as tried:
+        for ask in asks:
+            trial = ask(1)
+            with tried.case(trial.title):
+                channel = harness.open()
+                first = _numbers(harness, trial, channel)
+                require(first, "carries no number by which a repetition is recognised")
+                for again, seconds in (
+                    (channel, 1),
+                    (channel, 61),
+                    (harness.open(), later_seconds),
+                ):
+                    same = _numbers(harness, trial, again, later_seconds=seconds)
+                    require(same == first, "carries another number when it is sent again")
+
+
+@promise("a payment that is sent again carries the same number")
+def check_payment_numbers_are_stable(harness: ConformanceHarness) -> None:
+    _require_stable(harness, _payments(harness), later_seconds=900)
+
+
+@promise("a refund that is sent again carries the same number, so that it happens once")
+def check_refund_numbers_are_stable(harness: ConformanceHarness) -> None:
+    _require_stable(harness, _refunds(harness))
+
+
+@promise("a transfer or sharing that is sent again carries the same number")
+def check_transfer_numbers_are_stable(harness: ConformanceHarness) -> None:
+    _require_stable(harness, _outgoing(harness))
+
+
+@promise("two payments, refunds or transfers never share a number")
+def check_numbers_are_kept_apart(harness: ConformanceHarness) -> None:
+    with cases() as tried:
+        for ask in (*_payments(harness), *_refunds(harness), *_outgoing(harness)):
+            with tried.case(ask(1).title):
+                one, other = (_numbers(harness, ask(count), harness.channel) for count in (1, 2))
+                require(not one & other, "two of them carry the same number")

@@ -1,0 +1,426 @@
+"""Toy's translator: every verb and every capability, over signed JSON."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final
+from urllib.parse import quote, urlencode
+
+import msgspec
+
+from qiao.channels.conformance.example.codec import (
+    Document,
+    moment,
+    money,
+    read_document,
+    read_statement,
+    text,
+)
+from qiao.channels.conformance.example.signing import in_time, signed_by, signed_headers
+from qiao.channels.interface import (
+    Capability,
+    Manifest,
+    Notification,
+    OtherNotification,
+    PaymentNotification,
+    RefundNotification,
+    StatementEntry,
+)
+from qiao.channels.requests import (
+    Context,
+    PaymentQuery,
+    PaymentRequest,
+    Product,
+    ProfitSharingQuery,
+    ProfitSharingRequest,
+    RefundQuery,
+    RefundRequest,
+    StatementRequest,
+    TransferQuery,
+    TransferRequest,
+)
+from qiao.channels.settings import Secret, Settings
+from qiao.channels.wire import HttpMessage, HttpReply, HttpRequest, HttpResponse, Operation
+from qiao.domain.errors import (
+    AnswerForged,
+    AnswerUnreadable,
+    InvalidInput,
+    InvalidSettings,
+    NotificationRejected,
+)
+from qiao.domain.money import Money
+from qiao.domain.outcomes import (
+    Action,
+    AwaitCustomer,
+    Closed,
+    Declined,
+    NotFound,
+    PaymentOutcome,
+    Pending,
+    QrCode,
+    Redirect,
+    Refunded,
+    RefundOutcome,
+    RefundPending,
+    RefundRefused,
+    Succeeded,
+    TransferOutcome,
+    TransferPending,
+    Transferred,
+    TransferRefused,
+    Unknown,
+)
+
+MANIFEST: Final = Manifest(
+    id="toy",
+    name={"en": "Toy", "zh": "玩具"},
+    products=frozenset({Product.QR, Product.CODE, Product.PAGE}),
+    currencies=frozenset({"CNY", "JPY", "KWD"}),
+    capabilities=frozenset(Capability),
+    min_minor=1,
+    max_minor=100_000_000,
+    documentation_url="https://toy.example/docs",
+)
+_REFERENCE: Final = re.compile(r"[0-9a-zA-Z]{6,32}", re.ASCII)
+_AUTH_CODE: Final = re.compile(r"[0-9]{16,24}", re.ASCII)
+_MIN_KEY_CHARACTERS: Final = 32
+
+
+class ToySettings(Settings, frozen=True):
+    """One account at Toy. ``gateway`` is its origin."""
+
+    gateway: str
+    merchant: str
+    app: str
+    key: Secret
+
+
+class ToyChannel:
+    """One account at Toy."""
+
+    manifest: Manifest = MANIFEST
+
+    def __init__(self, settings: ToySettings) -> None:
+        if len(settings.key) != _MIN_KEY_CHARACTERS:
+            raise InvalidSettings(
+                "not a key of 32 characters", field="settings.key", remedy="copy the whole key"
+            )
+        self.settings = settings
+
+    # Payments
+
+    def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        fields = self.payment_fields(request)
+        if request.product is Product.PAGE:
+            query = urlencode(fields)
+            signed = signed_headers(self.settings.key, f"GET\n/pay?{query}\n", context)
+            return Pending(
+                action=Redirect(url=f"{self.settings.gateway}/pay?{query}&{urlencode(signed)}")
+            )
+        answer = yield from self.ask("POST", "/payments", fields, context)
+        return self.payment_outcome(answer, request.reference, request.amount)
+
+    def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        target = f"/payments/{quote(query.reference, safe='')}"
+        answer = yield from self.ask("GET", target, None, context)
+        return self.payment_outcome(answer, query.reference, query.amount)
+
+    def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        known = yield from self.query(query, context)
+        if not isinstance(known, Pending):
+            return known
+        return (yield from self.end("close", query, context))
+
+    def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        outcome = yield from self.end("reverse", query, context)
+        if isinstance(outcome, Pending):
+            return (yield from self.query(query, context))
+        return outcome
+
+    def end(self, how: str, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        """Ask for the end of a payment: ``close`` or ``reverse``."""
+        target = f"/payments/{quote(query.reference, safe='')}/{how}"
+        answer = yield from self.ask("POST", target, {}, context)
+        return self.payment_outcome(answer, query.reference, query.amount)
+
+    def payment_fields(self, request: PaymentRequest) -> dict[str, str]:
+        """What Toy wants to know of a payment; raises InvalidInput."""
+        self.check_payment(request)
+        fields = {
+            **self.amount_fields(request.reference, request.amount),
+            "product": request.product.value,
+            "subject": request.description,
+            "notify_url": request.notify_url,
+        }
+        if request.product is Product.CODE:
+            fields["auth_code"] = request.auth_code or ""
+        return fields
+
+    def check_payment(self, request: PaymentRequest) -> None:
+        """Raises InvalidInput."""
+        if request.product not in self.manifest.products:
+            raise InvalidInput(
+                "not a product of Toy", field="product", remedy="give qr, code, page"
+            )
+        if not self.manifest.min_minor <= request.amount.minor <= self.manifest.max_minor:
+            raise InvalidInput(
+                "outside Toy's limits", field="amount", remedy="see the channel's manifest"
+            )
+        if not _REFERENCE.fullmatch(request.reference):
+            raise InvalidInput("not a number for Toy", field="reference", remedy="use 0-9, a-z")
+        if request.product is Product.CODE and not _AUTH_CODE.fullmatch(request.auth_code or ""):
+            raise InvalidInput("not a payment code", field="auth_code", remedy="scan it again")
+
+    def payment_outcome(
+        self, answer: Document, reference: str, amount: Money, *, notified: bool = False
+    ) -> PaymentOutcome:
+        """What an answer about a payment says; raises AnswerUnreadable for a foreign one."""
+        status = text(answer, "status")
+        if status == "system_error":
+            return Unknown(reason="Toy is out of order")
+        self.check_ours(answer, reference)
+        match status:
+            case "waiting":
+                return Pending(action=self.action(answer))
+            case "paid":
+                self.check_amount(answer, amount)
+                return Succeeded(
+                    amount=money(answer),
+                    channel_reference=text(answer, "number"),
+                    paid_at=moment(text(answer, "time")),
+                )
+            case "refused":
+                code = text(answer, "code")
+                return Declined(code="declined", channel_code=code)
+            case "closed":
+                return Closed()
+            case "not_found" if not notified:
+                return NotFound()
+            case _:
+                return Unknown(reason="Toy says something new")
+
+    def action(self, answer: Document) -> Action:
+        """What the customer has to do now."""
+        if "qr" in answer:
+            return QrCode(content=text(answer, "qr"))
+        return AwaitCustomer()
+
+    # Refunds, transfers, sharing
+
+    def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
+        fields = self.refund_fields(request, context)
+        answer = yield from self.ask("POST", "/refunds", fields, context)
+        return self.refund_outcome(answer, request.reference, request.amount)
+
+    def refund_fields(self, request: RefundRequest, _: Context) -> dict[str, str]:
+        """What Toy wants to know of a refund; raises InvalidInput."""
+        return {
+            **self.amount_fields(request.reference, request.amount),
+            "payment_reference": request.payment_reference,
+            "reason": request.reason or "",
+        }
+
+    def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
+        target = f"/refunds/{quote(query.reference, safe='')}"
+        answer = yield from self.ask("GET", target, None, context)
+        return self.refund_outcome(answer, query.reference, query.amount)
+
+    def refund_outcome(self, answer: Document, reference: str, amount: Money) -> RefundOutcome:
+        """What an answer about a refund says; raises AnswerUnreadable for a foreign one."""
+        status = text(answer, "status")
+        if status == "system_error":
+            return Unknown(reason="Toy is out of order")
+        self.check_ours(answer, reference)
+        match status:
+            case "waiting":
+                return RefundPending()
+            case "paid":
+                self.check_amount(answer, amount)
+                return Refunded(amount=money(answer), channel_reference=text(answer, "number"))
+            case "refused":
+                return RefundRefused(code="refused", channel_code=text(answer, "code"))
+            case "not_found":
+                return NotFound()
+            case _:
+                return Unknown(reason="Toy says something new")
+
+    def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
+        fields = {
+            **self.amount_fields(request.reference, request.amount),
+            "payee": request.payee,
+        }
+        return (
+            yield from self.move("/transfers", fields, request.reference, request.amount, context)
+        )
+
+    def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
+        target = f"/transfers/{quote(query.reference, safe='')}"
+        return (yield from self.move(target, None, query.reference, query.amount, context))
+
+    def share_profit(
+        self, request: ProfitSharingRequest, context: Context
+    ) -> Operation[TransferOutcome]:
+        total = Money(
+            sum(s.amount.minor for s in request.shares), request.shares[0].amount.currency
+        )
+        fields = {
+            **self.amount_fields(request.reference, total),
+            "payment_reference": request.payment_reference,
+            "receivers": ",".join(f"{s.receiver}:{s.amount.minor}" for s in request.shares),
+        }
+        return (yield from self.move("/sharings", fields, request.reference, total, context))
+
+    def query_profit_sharing(
+        self, query: ProfitSharingQuery, context: Context
+    ) -> Operation[TransferOutcome]:
+        target = f"/sharings/{quote(query.reference, safe='')}"
+        return (yield from self.move(target, None, query.reference, query.amount, context))
+
+    def move(
+        self,
+        target: str,
+        fields: Mapping[str, str] | None,
+        reference: str,
+        amount: Money,
+        context: Context,
+    ) -> Operation[TransferOutcome]:
+        """Send money away (or, without ``fields``, ask whether it went)."""
+        answer = yield from self.ask("GET" if fields is None else "POST", target, fields, context)
+        outcome = self.refund_outcome(answer, reference, amount)
+        match outcome:
+            case Refunded():
+                return Transferred(amount=outcome.amount, channel_reference=text(answer, "number"))
+            case RefundPending():
+                return TransferPending()
+            case RefundRefused():
+                return TransferRefused(code="refused", channel_code=outcome.channel_code)
+            case _:
+                return outcome
+
+    # Payers and statements
+
+    def authorization_url(self, *, redirect_url: str, state: str) -> str:
+        query = urlencode({"app": self.settings.app, "redirect_url": redirect_url, "state": state})
+        return f"{self.settings.gateway}/authorize?{query}"
+
+    def identify(self, code: str, context: Context) -> Operation[str | None]:
+        answer = yield from self.ask("POST", "/payers", {"code": code}, context)
+        status = text(answer, "status")
+        if status == "refused":
+            return None
+        if status != "paid":
+            raise AnswerUnreadable("Toy does not say who pays")
+        return text(answer, "payer")
+
+    def download_statement(
+        self, request: StatementRequest, context: Context
+    ) -> Operation[bytes | None]:
+        answer = yield from self.ask("GET", f"/statements/{request.day:%Y-%m-%d}", None, context)
+        status = text(answer, "status")
+        if status == "not_found":
+            return None
+        if status != "paid":
+            raise AnswerUnreadable("Toy does not say where the statement is")
+        file = yield self.request("GET", text(answer, "path"), None, context)
+        if file.status != 200:
+            raise AnswerUnreadable("the statement could not be fetched")
+        return file.body
+
+    def parse_statement(self, statement: bytes) -> Sequence[StatementEntry]:
+        return read_statement(statement)
+
+    # Notifications
+
+    def authenticate(self, message: HttpMessage, context: Context) -> Notification:
+        if not self.notification_is_authentic(message, context):
+            raise NotificationRejected
+        try:
+            return self.read_notification(read_document(message.body))
+        except AnswerUnreadable as error:
+            raise NotificationRejected(str(error)) from None
+
+    def notification_is_authentic(self, message: HttpMessage, context: Context) -> bool:
+        body = message.body.decode("latin-1")
+        fresh = in_time(message.headers, context.now())
+        return fresh and signed_by(self.settings.key, message.headers, body)
+
+    def read_notification(self, told: Document) -> Notification:
+        """Raises AnswerUnreadable for a message that is not ours or lacks its fields."""
+        event, kind, reference = text(told, "event"), text(told, "kind"), text(told, "reference")
+        if kind not in ("payment", "refund"):
+            return OtherNotification(id=event, kind=kind)
+        amount = money(told)
+        if kind == "payment":
+            paid = self.payment_outcome(told, reference, amount, notified=True)
+            return PaymentNotification(id=event, reference=reference, outcome=paid)
+        return RefundNotification(
+            id=event,
+            payment_reference=text(told, "payment_reference"),
+            reference=reference,
+            outcome=self.refund_outcome(told, reference, amount),
+        )
+
+    def acknowledge(self, *, accepted: bool) -> HttpReply:
+        return HttpReply(status=200 if accepted else 400, body=b"ok" if accepted else b"no")
+
+    # The wire
+
+    def ask(
+        self, method: str, target: str, fields: Mapping[str, str] | None, context: Context
+    ) -> Operation[Document]:
+        """One request and its answer; raises AnswerForged, AnswerUnreadable."""
+        response = yield self.request(method, target, fields, context)
+        return self.read_answer(response, context)
+
+    def request(
+        self, method: str, target: str, fields: Mapping[str, str] | None, context: Context
+    ) -> HttpRequest:
+        """A signed request; without ``fields`` it is a question."""
+        body = b"" if fields is None else msgspec.json.encode(fields)
+        message = f"{method}\n{target}\n{body.decode()}"
+        return HttpRequest(
+            method=method,
+            url=self.settings.gateway + target,
+            headers={
+                "x-toy-merchant": self.settings.merchant,
+                **signed_headers(self.settings.key, message, context),
+            },
+            body=body,
+            effect=fields is not None,
+        )
+
+    def read_answer(self, response: HttpResponse, context: Context) -> Document:
+        """Raises AnswerForged, AnswerUnreadable."""
+        if not self.answer_is_authentic(response, context):
+            raise AnswerForged
+        return read_document(response.body)
+
+    def answer_is_authentic(self, response: HttpResponse, context: Context) -> bool:
+        body = response.body.decode("latin-1")
+        fresh = in_time(response.headers, context.now())
+        return fresh and signed_by(self.settings.key, response.headers, body)
+
+    def amount_fields(self, reference: str, amount: Money) -> dict[str, str]:
+        """Raises InvalidInput for a currency that Toy does not take."""
+        self.check_currency(amount)
+        return {
+            "merchant": self.settings.merchant,
+            "app": self.settings.app,
+            "reference": reference,
+            "amount": amount.to_major(),
+            "currency": amount.currency,
+        }
+
+    def check_currency(self, amount: Money) -> None:
+        if amount.currency not in self.manifest.currencies:
+            raise InvalidInput("not a currency of Toy", field="currency", remedy="give CNY")
+
+    def check_ours(self, answer: Document, reference: str) -> None:
+        """Raises AnswerUnreadable for an answer about another account or number."""
+        ours = (self.settings.merchant, self.settings.app, reference)
+        if (text(answer, "merchant"), text(answer, "app"), text(answer, "reference")) != ours:
+            raise AnswerUnreadable("the answer is about something else")
+
+    def check_amount(self, answer: Document, amount: Money) -> None:
+        """Raises AnswerUnreadable for another amount than was asked about."""
+        if money(answer) != amount:
+            raise AnswerUnreadable("the answer is about another amount")

@@ -1,0 +1,315 @@
+"""How each verb is asked, and what each status must come out as."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any, Final, cast
+
+from qiao.channels.conformance.driving import Run, run
+from qiao.channels.conformance.harness import ConformanceHarness
+from qiao.channels.conformance.vocabulary import Forgery, NotApplicable, Situation, Status, Verb
+from qiao.channels.interface import (
+    CAPABILITY_PROTOCOLS,
+    Capability,
+    Channel,
+    CodeReversal,
+    PayerIdentity,
+    ProfitSharing,
+    Statements,
+    Transfers,
+)
+from qiao.channels.requests import (
+    Context,
+    PaymentQuery,
+    Product,
+    ProfitSharingQuery,
+    RefundQuery,
+    StatementRequest,
+    TransferQuery,
+)
+from qiao.channels.wire import HttpRequest, HttpResponse, Operation
+from qiao.domain.ids import IdKind
+from qiao.domain.money import Money
+from qiao.domain.outcomes import (
+    Authorized,
+    Closed,
+    Declined,
+    NotFound,
+    NotSent,
+    Pending,
+    Refunded,
+    RefundPending,
+    RefundRefused,
+    Succeeded,
+    TransferPending,
+    Transferred,
+    TransferRefused,
+)
+
+SETTLED: Final = (
+    *(Succeeded, Authorized, Declined, Closed, NotFound, NotSent),
+    *(Refunded, RefundRefused, Transferred, TransferRefused),
+    *(str, bytes, type(None)),
+)
+"""Outcomes on which the platform acts. None of them may come from a message that is not understood:
+even NotFound lets the platform close an attempt, and NotSent lets it start another."""
+
+_TRANSFER: Final = {
+    Status.SUCCEEDED: (Transferred,),
+    Status.PENDING: (TransferPending,),
+    Status.REFUSED: (TransferRefused,),
+}
+EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
+    Verb.CREATE: {
+        Status.PENDING: (Pending,),
+        Status.SUCCEEDED: (Succeeded,),
+        Status.REFUSED: (Declined,),
+    },
+    Verb.QUERY: {
+        Status.SUCCEEDED: (Succeeded,),
+        Status.PENDING: (Pending,),
+        Status.REFUSED: (Declined,),
+        Status.CLOSED: (Closed,),
+        Status.NOT_FOUND: (NotFound,),
+    },
+    Verb.CLOSE: {Status.CLOSED: (Closed,), Status.SUCCEEDED: (Succeeded,)},
+    Verb.REFUND: {
+        Status.SUCCEEDED: (Refunded,),
+        Status.PENDING: (RefundPending,),
+        Status.REFUSED: (RefundRefused,),
+    },
+    Verb.QUERY_REFUND: {
+        Status.SUCCEEDED: (Refunded,),
+        Status.PENDING: (RefundPending,),
+        Status.REFUSED: (RefundRefused,),
+        Status.NOT_FOUND: (NotFound,),
+    },
+    Verb.REVERSE: {Status.CLOSED: (Closed,)},
+    Verb.IDENTIFY: {Status.SUCCEEDED: (str,), Status.REFUSED: (type(None),)},
+    Verb.TRANSFER: _TRANSFER,
+    Verb.QUERY_TRANSFER: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
+    Verb.SHARE_PROFIT: _TRANSFER,
+    Verb.QUERY_PROFIT_SHARING: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
+    Verb.DOWNLOAD_STATEMENT: {Status.SUCCEEDED: (bytes,), Status.NOT_FOUND: (type(None),)},
+}
+"""What each verb must make of each status that the channel can express for it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One verb, asked in one way. ``situation`` is the other side's, in the verb's first status."""
+
+    title: str
+    situation: Situation
+    start: Callable[[Channel, Context], Operation[Any]]
+
+    @property
+    def statuses(self) -> Sequence[Status]:
+        """The statuses that the verb must know. Only a scanned code is paid while it is asked."""
+        known = EXPECTED[self.situation.verb]
+        at_once = self.situation.product in (None, Product.CODE)
+        return [s for s in known if at_once or s is not Status.SUCCEEDED]
+
+    def told(self, status: Status) -> Situation:
+        return replace(self.situation, status=status)
+
+    def run(
+        self,
+        harness: ConformanceHarness,
+        situation: Situation,
+        *,
+        channel: Channel | None = None,
+        respond: Callable[[int, HttpRequest], HttpResponse] | None = None,
+        later_seconds: int = 0,
+    ) -> Run:
+        """The operation against the harness's counterpart, or against ``respond``."""
+        context = harness.context(later_seconds=later_seconds)
+        return run(
+            lambda: self.start(channel or harness.channel, context),
+            respond or (lambda _, request: harness.answer(request, situation)),
+        )
+
+    def asked(self, harness: ConformanceHarness, situation: Situation) -> Run:
+        """A genuine run that asks something; NotApplicable for one that asks nothing."""
+        genuine = self.run(harness, situation)
+        if not genuine.requests and genuine.error is None:
+            raise NotApplicable("it asks nothing of the channel")
+        return genuine
+
+    def forged_at(
+        self, harness: ConformanceHarness, situation: Situation, index: int, forgery: Forgery
+    ) -> Run:
+        """The operation whose ``index``-th answer is forged, the others genuine."""
+        forged = replace(situation, forgery=forgery)
+        return self.run(
+            harness,
+            situation,
+            respond=lambda i, r: harness.answer(r, forged if i == index else situation),
+        )
+
+
+def implemented(channel: Channel, capability: Capability) -> bool:
+    """Whether the channel both declares the capability and has all its verbs."""
+    verbs = CAPABILITY_PROTOCOLS[capability]
+    return capability in channel.manifest.capabilities and all(
+        callable(getattr(channel, verb, None)) for verb in verbs
+    )
+
+
+def trials(harness: ConformanceHarness, *, amount: Money | None = None) -> list[Trial]:
+    """Every verb that the channel has, a payment once for each product."""
+    amount = amount or harness.money()
+    return [
+        *(payment_trial(harness, product, amount) for product in products(harness)),
+        *_payment_verbs(harness, amount),
+        *refund_trials(harness, amount),
+        *_optional_trials(harness, amount),
+    ]
+
+
+def products(harness: ConformanceHarness) -> list[Product]:
+    """The products that the account declares, in an order of their own."""
+    return sorted(harness.channel.manifest.products)
+
+
+def situation(
+    harness: ConformanceHarness, verb: Verb, status: Status, reference: str, amount: Money
+) -> Situation:
+    """The other side's view of an operation of ours about ``amount``."""
+    return Situation(
+        verb=verb,
+        status=status,
+        reference=reference,
+        amount=amount,
+        payment_reference=harness.number(IdKind.ATTEMPT),
+        payment_amount=amount,
+    )
+
+
+def payment_trial(
+    harness: ConformanceHarness, product: Product, amount: Money, *, count: int = 1
+) -> Trial:
+    """Ask for our ``count``-th payment."""
+    number = harness.number(IdKind.ATTEMPT, count)
+    request = harness.payment_request(product, number, amount)
+    told = situation(harness, Verb.CREATE, Status.PENDING, number, amount)
+    return Trial(
+        title=f"create {product}",
+        situation=replace(told, payment_reference=number, product=product),
+        start=lambda channel, context: channel.create(request, context),
+    )
+
+
+def refund_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Give ``amount`` of a payment of twice as much (within limits) back, and ask about it."""
+    number = harness.number(IdKind.REFUND, count)
+    paid = Money(min(2 * amount.minor, harness.channel.manifest.max_minor), amount.currency)
+    told = replace(
+        situation(harness, Verb.REFUND, Status.SUCCEEDED, number, amount), payment_amount=paid
+    )
+    request = harness.refund_request(number, told.payment_reference, paid, amount)
+    query = RefundQuery(reference=number, payment_reference=told.payment_reference, amount=amount)
+    return [
+        Trial(title="refund", situation=told, start=lambda c, x: c.refund(request, x)),
+        Trial(
+            title="query_refund",
+            situation=replace(told, verb=Verb.QUERY_REFUND),
+            start=lambda channel, context: channel.query_refund(query, context),
+        ),
+    ]
+
+
+def _payment_verbs(harness: ConformanceHarness, amount: Money) -> list[Trial]:
+    number = harness.number(IdKind.ATTEMPT)
+    query = PaymentQuery(reference=number, amount=amount)
+    told = situation(harness, Verb.QUERY, Status.SUCCEEDED, number, amount)
+    closing = replace(told, verb=Verb.CLOSE, status=Status.CLOSED)
+    result = [
+        Trial(title="query", situation=told, start=lambda c, x: c.query(query, x)),
+        Trial(title="close", situation=closing, start=lambda c, x: c.close(query, x)),
+    ]
+    if implemented(harness.channel, Capability.CODE_REVERSAL):
+        reversing = replace(closing, verb=Verb.REVERSE, product=Product.CODE)
+        result.append(
+            Trial(
+                title="reverse",
+                situation=reversing,
+                start=lambda c, x: cast("CodeReversal", c).reverse(query, x),
+            )
+        )
+    return result
+
+
+def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
+    channel = harness.channel
+    result: list[Trial] = []
+    if implemented(channel, Capability.TRANSFERS):
+        result += transfer_trials(harness, amount)
+    if implemented(channel, Capability.PROFIT_SHARING):
+        result += sharing_trials(harness, amount)
+    number = harness.number(IdKind.ATTEMPT)
+    if implemented(channel, Capability.PAYER_IDENTITY):
+        told = situation(harness, Verb.IDENTIFY, Status.SUCCEEDED, number, amount)
+        result.append(
+            Trial(
+                title="identify",
+                situation=told,
+                start=lambda c, x: cast("PayerIdentity", c).identify("code-0001", x),
+            )
+        )
+    if implemented(channel, Capability.STATEMENTS):
+        told = situation(harness, Verb.DOWNLOAD_STATEMENT, Status.SUCCEEDED, number, amount)
+        day = StatementRequest(day=(harness.now - timedelta(days=1)).date())
+        result.append(
+            Trial(
+                title="download_statement",
+                situation=told,
+                start=lambda c, x: cast("Statements", c).download_statement(day, x),
+            )
+        )
+    return result
+
+
+def transfer_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Pay ``amount`` out, and ask about it."""
+    number = harness.number(IdKind.REFUND, 1000 + count)
+    told = situation(harness, Verb.TRANSFER, Status.SUCCEEDED, number, amount)
+    request = harness.transfer_request(number, amount)
+    query = TransferQuery(reference=number, amount=amount)
+    return [
+        Trial(
+            title="transfer",
+            situation=told,
+            start=lambda c, x: cast("Transfers", c).transfer(request, x),
+        ),
+        Trial(
+            title="query_transfer",
+            situation=replace(told, verb=Verb.QUERY_TRANSFER),
+            start=lambda c, x: cast("Transfers", c).query_transfer(query, x),
+        ),
+    ]
+
+
+def sharing_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Give ``amount`` of a payment to a receiver, and ask about it."""
+    number = harness.number(IdKind.REFUND, 2000 + count)
+    told = situation(harness, Verb.SHARE_PROFIT, Status.SUCCEEDED, number, amount)
+    request = harness.profit_sharing_request(number, told.payment_reference, amount)
+    query = ProfitSharingQuery(
+        reference=number,
+        payment_reference=request.payment_reference,
+        payment_channel_reference=request.payment_channel_reference,
+        amount=amount,
+    )
+    return [
+        Trial(
+            title="share_profit",
+            situation=told,
+            start=lambda c, x: cast("ProfitSharing", c).share_profit(request, x),
+        ),
+        Trial(
+            title="query_profit_sharing",
+            situation=replace(told, verb=Verb.QUERY_PROFIT_SHARING),
+            start=lambda c, x: cast("ProfitSharing", c).query_profit_sharing(query, x),
+        ),
+    ]
