@@ -27,3 +27,8 @@ def keyed_digest(algorithm: KeyedDigest, key: str, text: str) -> str:
 def same_digest(expected: str, given: str) -> bool:
     """Whether two digests are equal, in time that does not tell where they differ."""
     return hmac.compare_digest(expected.encode(), given.encode())
+
+
+def hmac_sha256(key: bytes, content: bytes) -> bytes:
+    """HMAC-SHA256 (RFC 2104) over bytes."""
+    return hmac.digest(key, content, "sha256")

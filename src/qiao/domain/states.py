@@ -127,8 +127,11 @@ REFUND: Final[Mapping[tuple[RefundState, RefundEvent], RefundState]] = {
     (RefundState.UNKNOWN, RefundEvent.FAIL): RefundState.FAILED,
 }
 
-BLOCKING_ATTEMPTS: Final = frozenset(AttemptState) - {*_DEAD}
-"""While one of these is there, no other attempt of the payment may start."""
+BLOCKING_ATTEMPTS: Final = frozenset(AttemptState) - {*_DEAD, AttemptState.SURPLUS}
+"""While one of these is there, no other attempt of the payment may start.
+
+Surplus is not: its money came on an attempt that was dead already, and goes back by itself.
+"""
 
 RESERVING_REFUNDS: Final = frozenset(RefundState) - {RefundState.FAILED}
 """Refunds in these states count against what may still be refunded."""

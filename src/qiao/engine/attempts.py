@@ -1,0 +1,230 @@
+"""Attempt a payment on a channel, and ask about it until its outcome is known.
+
+The attempt is committed as *sending* before the first byte goes out, together with the job that
+asks about it: a process that dies here loses nothing.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final, cast
+
+import asyncpg
+
+from qiao.channels.interface import Capability, CodeReversal
+from qiao.channels.requests import PaymentQuery, PaymentRequest, Product
+from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind, order_number
+from qiao.domain.outcomes import NotFound, NotSent
+from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
+from qiao.engine.errors import Conflict
+from qiao.engine.payments import attempts_of, replayed, show
+from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.engine.sending import primed
+from qiao.engine.settlement import close_attempt, not_sent, settle
+from qiao.store.sql import load_statements
+
+SQL = load_statements("payments")
+OPEN: Final = sorted(sources(PAYMENT, PaymentEvent.PAY))
+LEASE: Final = timedelta(seconds=30)
+"""How long a sending may take; after that whoever asks takes it for lost, and asks the channel."""
+SETTLING_WINDOW: Final = timedelta(minutes=10)
+"""How long a channel may take to know a number that it was sent."""
+CODE_WINDOW: Final = timedelta(seconds=60)
+"""How long a customer may take over a code payment before it is taken back."""
+UNSETTLED: Final = frozenset({AttemptState.SENDING, AttemptState.PENDING, AttemptState.UNKNOWN})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """How the customer wants to pay; ``payer`` and ``auth_code`` as in PaymentRequest."""
+
+    channel: str
+    product: Product
+    payer: str | None = field(default=None, repr=False)
+    auth_code: str | None = field(default=None, repr=False)
+    client_ip: str | None = field(default=None, repr=False)
+    return_url: str | None = None
+
+
+async def attempt(
+    engine: Engine,
+    scope: Scope,
+    payment_id: str,
+    method: Method,
+    *,
+    key: IdempotencyKey | None = None,
+) -> Attempt:
+    """Ask the channel for the payment; give back the attempt with what came of it.
+
+    The same method again gives the attempt that still waits. Raises Missing, InvalidInput, and
+    Conflict when the payment is not open or an earlier attempt is not proven dead.
+    """
+    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+        return await attempt_of_id(engine, scope.merchant_id, known)
+    payment = await show(engine, scope, payment_id)
+    _check_open(engine, payment, method)
+    for earlier in reversed(await attempts_of(engine, payment)):
+        if earlier.state not in UNSETTLED:
+            continue
+        if _same(earlier, method):
+            return earlier
+        await _give_up(engine, earlier)
+    account = await engine.accounts.choose(
+        scope.merchant_id,
+        live=scope.live,
+        channel=method.channel,
+        product=method.product,
+        currency=payment.currency,
+    )
+    attempt_id = engine.new_id(IdKind.ATTEMPT)
+    reference = order_number(attempt_id)
+    operation = primed(
+        account.channel.create(
+            PaymentRequest(
+                reference=reference,
+                amount=payment.amount,
+                product=method.product,
+                description=payment.description,
+                notify_url=engine.notify_url(scope.merchant_id, account.account_id),
+                expires_at=payment.expires_at,
+                return_url=method.return_url,
+                payer=method.payer,
+                auth_code=method.auth_code,
+                client_ip=method.client_ip,
+            ),
+            engine.context,
+        )
+    )
+    try:
+        row = await engine.database.fetch_row(
+            SQL.start_attempt,
+            scope.merchant_id,
+            payment.payment_id,
+            attempt_id,
+            account.account_id,
+            method.channel,
+            method.product,
+            reference,
+            LEASE,
+            OPEN,
+            key.key if key else None,
+            key.body_digest if key else None,
+        )
+    except asyncpg.UniqueViolationError:
+        operation.close()
+        raise _in_progress() from None
+    if row is None:
+        operation.close()
+        raise _not_open(payment)
+    started = read(Attempt, row)
+    outcome = await engine.transport.run(operation)
+    if isinstance(outcome, NotSent):
+        await not_sent(engine, started, outcome.reason)
+    else:
+        await settle(engine, started, outcome)
+    return await attempt_of_id(engine, scope.merchant_id, attempt_id)
+
+
+async def attempt_of_id(engine: Engine, merchant_id: str, attempt_id: str) -> Attempt:
+    """The attempt as it is now."""
+    row = await engine.database.fetch_row(SQL.attempt_of_id, merchant_id, attempt_id)
+    if row is None:
+        raise LookupError(attempt_id)
+    return read(Attempt, row)
+
+
+async def ask(engine: Engine, attempt: Attempt) -> Attempt:
+    """Ask the channel about an attempt that is not settled, and settle what it says."""
+    now = engine.now()
+    if attempt.state is AttemptState.SENDING and now < attempt.sent_at + LEASE:
+        return attempt  # somebody waits for its answer
+    account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
+    query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
+    late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE
+    if late and Capability.CODE_REVERSAL in account.channel.manifest.capabilities:
+        reversal = cast("CodeReversal", account.channel)
+        outcome = await engine.transport.run(reversal.reverse(query, engine.context))
+    else:
+        outcome = await engine.transport.run(account.channel.query(query, engine.context))
+    if isinstance(outcome, NotFound):
+        if _never_will_be_known(attempt, engine):
+            await close_attempt(engine, attempt, "the channel does not know it")
+    else:
+        await settle(engine, attempt, outcome)
+    return await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
+
+
+async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
+    """Have the channel close an attempt that is not settled; settles what it says.
+
+    A channel may not know a number that the customer was shown and has not used (an Alipay QR
+    that nobody scanned), and then it has nothing to close. It is given up here; should its money
+    come after all, that is surplus and goes back.
+    """
+    account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
+    query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
+    outcome = await engine.transport.run(account.channel.close(query, engine.context))
+    if isinstance(outcome, NotFound):
+        shown = attempt.state is AttemptState.PENDING
+        if shown or _never_will_be_known(attempt, engine):
+            await close_attempt(engine, attempt, "the channel does not know it")
+    else:
+        await settle(engine, attempt, outcome)
+    return await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
+
+
+def _never_will_be_known(attempt: Attempt, engine: Engine) -> bool:
+    """Whether a number that the channel does not know can bring no money any more.
+
+    A lost sending gave the customer nothing to pay with: it is dead once the channel has had its
+    time. What the customer was shown may be paid until the order expires at the channel.
+    """
+    shown = attempt.state is AttemptState.PENDING
+    since = attempt.expires_at if shown else attempt.sent_at
+    return engine.now() > since + SETTLING_WINDOW
+
+
+async def _give_up(engine: Engine, earlier: Attempt) -> None:
+    """Clear the way for another attempt. Raises Conflict when the earlier may still bring money."""
+    if earlier.state is AttemptState.SENDING:
+        earlier = await ask(engine, earlier)
+    if earlier.state in UNSETTLED:
+        earlier = await close_on_channel(engine, earlier)
+    if earlier.state in UNSETTLED:
+        raise _in_progress()
+
+
+def _same(earlier: Attempt, method: Method) -> bool:
+    interactive = method.auth_code is None
+    return interactive and (earlier.channel, earlier.product) == (method.channel, method.product)
+
+
+def _check_open(engine: Engine, payment: Payment, method: Method) -> None:
+    if payment.methods and method.channel not in payment.methods:
+        raise InvalidInput(
+            f"the order does not admit {method.channel!r}",
+            field="method.channel",
+            remedy=f"choose one of: {', '.join(payment.methods)}",
+        )
+    expired = payment.expires_at <= engine.now()
+    if payment.state not in OPEN or expired or payment.close_requested_at is not None:
+        raise _not_open(payment)
+
+
+def _not_open(payment: Payment) -> Conflict:
+    return Conflict(
+        f"the payment is {payment.state}, expired or being closed",
+        code="payment_not_open",
+        field="payment_id",
+        remedy="accept a new order for another payment",
+    )
+
+
+def _in_progress() -> Conflict:
+    return Conflict(
+        "an earlier attempt may still bring money",
+        code="attempt_in_progress",
+        field="payment_id",
+        remedy="wait until its outcome is known; it is being asked about",
+    )

@@ -1,0 +1,19 @@
+"""What a use case refuses, in the tree of qiao.domain.errors: nothing was changed."""
+
+from qiao.domain.errors import InvalidInput
+
+
+class Missing(InvalidInput):
+    """There is no such thing, or it is another merchant's."""
+
+    code = "not_found"
+
+
+class Conflict(InvalidInput):
+    """The request contradicts what is already there."""
+
+    code = "conflict"
+
+    def __init__(self, message: str, *, code: str, field: str, remedy: str) -> None:
+        super().__init__(message, field=field, remedy=remedy)
+        self.code = code

@@ -1,0 +1,231 @@
+"""Accept a payment and show it. Accepting the same order again gives the same payment."""
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from urllib.parse import urlsplit
+
+import asyncpg
+
+from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind, parse_id
+from qiao.domain.money import Money
+from qiao.engine.errors import Conflict, Missing
+from qiao.engine.records import Attempt, Payment, Refund, read
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.store.sql import load_statements
+
+SQL = load_statements("payments")
+REFUNDS = load_statements("refunds")
+
+ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
+MAX_DESCRIPTION: Final = 127
+MAX_METADATA: Final = 20
+MAX_METADATA_TEXT: Final = 500
+MIN_EXPIRY_SECONDS: Final = 60
+MAX_EXPIRY_SECONDS: Final = 7 * 24 * 3600
+DEFAULT_EXPIRY_SECONDS: Final = 30 * 60
+MAX_PAGE: Final = 100
+MAX_URL: Final = 2000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a merchant wants to be paid for. ``methods`` limits the channels; empty means any."""
+
+    order_id: str
+    amount: Money
+    description: str
+    methods: tuple[str, ...] = ()
+    return_url: str | None = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    expires_in_seconds: int = DEFAULT_EXPIRY_SECONDS
+
+    def __post_init__(self) -> None:
+        if not ORDER_ID.fullmatch(self.order_id):
+            raise InvalidInput(
+                "not an order number",
+                field="order_id",
+                remedy="give 1 to 64 printable ASCII characters without spaces",
+            )
+        if self.amount.minor <= 0:
+            raise InvalidInput(
+                "nothing to pay", field="amount", remedy="give a whole number above zero"
+            )
+        if not 1 <= len(self.description) <= MAX_DESCRIPTION or not self.description.isprintable():
+            raise InvalidInput(
+                "not a description that a wallet can show",
+                field="description",
+                remedy=f"give 1 to {MAX_DESCRIPTION} printable characters",
+            )
+        if not MIN_EXPIRY_SECONDS <= self.expires_in_seconds <= MAX_EXPIRY_SECONDS:
+            raise InvalidInput(
+                "expires too soon or too late",
+                field="expires_in",
+                remedy=f"give {MIN_EXPIRY_SECONDS} to {MAX_EXPIRY_SECONDS} seconds",
+            )
+        if self.return_url is not None:
+            check_url(self.return_url, field="return_url")
+        _check_metadata(self.metadata)
+
+
+def check_url(url: str, *, field: str) -> None:
+    """Raises InvalidInput unless ``url`` is an absolute http or https address."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and url.isprintable()
+    except ValueError:
+        good = False
+    if not good or " " in url or len(url) > MAX_URL:
+        raise InvalidInput(
+            "not a web address", field=field, remedy="give an absolute http or https address"
+        )
+
+
+def _check_metadata(metadata: Mapping[str, str]) -> None:
+    texts = [text for pair in metadata.items() for text in pair]
+    too_long = any(len(text) > MAX_METADATA_TEXT or "\0" in text for text in texts)
+    if len(metadata) > MAX_METADATA or too_long:
+        raise InvalidInput(
+            "too much metadata",
+            field="metadata",
+            remedy=f"give at most {MAX_METADATA} texts of {MAX_METADATA_TEXT} characters",
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """The payment; ``created`` is False when the order was already known."""
+
+    payment: Payment
+    created: bool
+
+
+async def accept(
+    engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
+) -> Accepted:
+    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
+    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+        return Accepted(payment=await show(engine, scope, known), created=False)
+    expires_at = engine.now() + timedelta(seconds=order.expires_in_seconds)
+    payment_id = engine.new_id(IdKind.PAYMENT)
+    try:
+        row = await engine.database.fetch_row(
+            SQL.accept_payment,
+            scope.merchant_id,
+            payment_id,
+            scope.live,
+            order.order_id,
+            order.amount.minor,
+            order.amount.currency,
+            order.description,
+            list(order.methods),
+            order.return_url,
+            dict(order.metadata),
+            secrets.token_urlsafe(24),
+            expires_at,
+            engine.new_id(IdKind.EVENT),
+            key.key if key else None,
+            key.body_digest if key else None,
+        )
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "idempotency_key_once" and key is not None:
+            return await accept(engine, scope, order, key=key)
+        return Accepted(payment=await _known_order(engine, scope, order), created=False)
+    assert row is not None  # noqa: S101 - an INSERT … RETURNING without a condition
+    return Accepted(payment=read(Payment, row), created=True)
+
+
+async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | None:
+    """The id of what was made under ``key`` before. Raises Conflict when it was another body."""
+    row = await engine.database.fetch_row(SQL.idempotent, scope.merchant_id, scope.live, key.key)
+    if row is None:
+        return None
+    if row["body_digest"] != key.body_digest:
+        raise Conflict(
+            "the key was used for another request",
+            code="idempotency_key_reused",
+            field="Idempotency-Key",
+            remedy="take a new key for a new request",
+        )
+    resource_id: str = row["resource_id"]
+    return resource_id
+
+
+async def _known_order(engine: Engine, scope: Scope, order: Order) -> Payment:
+    payment = await show_order(engine, scope, order.order_id)
+    if payment.amount != order.amount:
+        raise Conflict(
+            "the order is known with another amount",
+            code="order_exists_with_different_amount",
+            field="amount",
+            remedy="take a new order number, or the amount of the first request",
+        )
+    return payment
+
+
+async def show(engine: Engine, scope: Scope, payment_id: str) -> Payment:
+    """Raises InvalidId, or Missing when it is not there for this merchant and mode."""
+    parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
+    row = await engine.database.fetch_row(
+        SQL.payment_of_id, scope.merchant_id, scope.live, payment_id
+    )
+    return _found(row, "payment_id")
+
+
+async def show_order(engine: Engine, scope: Scope, order_id: str) -> Payment:
+    """The payment of an order number. Raises Missing."""
+    row = await engine.database.fetch_row(
+        SQL.payment_of_order, scope.merchant_id, scope.live, order_id
+    )
+    return _found(row, "order_id")
+
+
+def _found(row: asyncpg.Record | None, field: str) -> Payment:
+    if row is None:
+        raise Missing(
+            "no such payment", field=field, remedy="look at the id, and at the key's mode"
+        )
+    return read(Payment, row)
+
+
+async def list_payments(
+    engine: Engine,
+    scope: Scope,
+    *,
+    before: str | None = None,
+    state: str | None = None,
+    limit: int = 20,
+) -> list[Payment]:
+    """The newest payments first; ``before`` is the id that ended the page before."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
+    if before is not None:
+        parse_id(IdKind.PAYMENT, before, field="before")
+    rows = await engine.database.fetch(
+        SQL.payments, scope.merchant_id, scope.live, before, state, limit
+    )
+    return [read(Payment, row) for row in rows]
+
+
+async def attempts_of(engine: Engine, payment: Payment) -> list[Attempt]:
+    """The payment's attempts, the oldest first."""
+    rows = await engine.database.fetch(
+        SQL.attempts_of_payment, payment.merchant_id, payment.payment_id
+    )
+    return [read(Attempt, row) for row in rows]
+
+
+async def refunds_of(engine: Engine, payment: Payment) -> list[Refund]:
+    """The payment's refunds, surplus too, the oldest first."""
+    rows = await engine.database.fetch(
+        REFUNDS.refunds_of_payment, payment.merchant_id, payment.payment_id
+    )
+    return [read(Refund, row) for row in rows]
+
+
+def expired(payment: Payment, now: datetime) -> bool:
+    return payment.expires_at <= now

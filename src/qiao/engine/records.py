@@ -1,0 +1,104 @@
+"""The rows that the use cases read, as values. Amounts are minor units, times UTC."""
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import asyncpg
+import msgspec
+
+from qiao.channels.requests import Product
+from qiao.domain.money import Money
+from qiao.domain.states import AttemptState, PaymentState, RefundState
+
+
+class Payment(msgspec.Struct, frozen=True, kw_only=True):
+    """What a merchant wants to be paid for one order."""
+
+    merchant_id: str
+    payment_id: str
+    live: bool
+    order_id: str
+    amount_minor: int
+    currency: str
+    description: str
+    state: PaymentState
+    captured_minor: int
+    refunded_minor: int
+    methods: list[str]
+    return_url: str | None
+    metadata: dict[str, str]
+    cashier_token: str
+    expires_at: datetime
+    close_requested_at: datetime | None
+    paid_at: datetime | None
+    closed_at: datetime | None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try to be paid through one account of one channel."""
+
+    merchant_id: str
+    attempt_id: str
+    payment_id: str
+    account_id: str
+    channel: str
+    product: Product
+    reference: str
+    amount_minor: int
+    currency: str
+    state: AttemptState
+    action: dict[str, Any] | None
+    channel_reference: str | None
+    captured_minor: int
+    reserved_minor: int
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    reason: str | None
+    expires_at: datetime
+    sent_at: datetime
+    paid_at: datetime | None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+
+class Refund(msgspec.Struct, frozen=True, kw_only=True):
+    """Money on its way back to the customer."""
+
+    merchant_id: str
+    refund_id: str
+    payment_id: str
+    attempt_id: str
+    reference: str
+    amount_minor: int
+    currency: str
+    surplus: bool
+    reason: str | None
+    state: RefundState
+    channel_reference: str | None
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    sent_at: datetime | None
+    refunded_at: datetime | None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+
+def read(kind: type[Row], record: asyncpg.Record) -> Row:
+    """The row as a value; columns that ``kind`` does not know are left out."""
+    return msgspec.convert(dict(record.items()), kind)

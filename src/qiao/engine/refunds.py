@@ -1,0 +1,225 @@
+"""Refunds: reserved under a guard, sent under one number, asked about until they are known."""
+
+from datetime import timedelta
+from typing import Final, assert_never
+
+from qiao.channels.requests import RefundQuery, RefundRequest
+from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind, order_number, parse_id
+from qiao.domain.money import Money
+from qiao.domain.outcomes import (
+    NotFound,
+    NotSent,
+    Refunded,
+    RefundOutcome,
+    RefundPending,
+    RefundRefused,
+    Unknown,
+)
+from qiao.domain.states import REFUND, RefundEvent, RefundState, after, sources
+from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
+from qiao.engine.errors import Conflict, Missing
+from qiao.engine.payments import attempts_of, replayed, show
+from qiao.engine.records import Refund, read
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.engine.sending import primed
+from qiao.store.sql import load_statements
+
+SQL = load_statements("refunds")
+LEASE: Final = timedelta(seconds=30)
+SENDABLE: Final = sorted(sources(REFUND, RefundEvent.SEND))
+FINAL: Final = frozenset({RefundState.SUCCEEDED, RefundState.FAILED})
+MAX_REASON: Final = 80
+
+
+async def refund(
+    engine: Engine,
+    scope: Scope,
+    payment_id: str,
+    *,
+    amount_minor: int | None = None,
+    reason: str | None = None,
+    key: IdempotencyKey | None = None,
+) -> Refund:
+    """Give ``amount_minor`` (or all that is left) of a paid payment back; send it at once.
+
+    Raises Missing, InvalidInput, and Conflict when the payment is not paid or too little is left:
+    refunds that are not known to have failed count.
+    """
+    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+        return await show_refund(engine, scope, known)
+    payment = await show(engine, scope, payment_id)
+    if reason is not None and not (1 <= len(reason) <= MAX_REASON and reason.isprintable()):
+        raise InvalidInput(
+            "not a reason", field="reason", remedy=f"give 1 to {MAX_REASON} printable characters"
+        )
+    paid = [one for one in await attempts_of(engine, payment) if one.state == "succeeded"]
+    if not paid:
+        raise Conflict(
+            "there is nothing to refund: the payment is not paid",
+            code="payment_not_paid",
+            field="payment_id",
+            remedy="refund it once it is paid, or close it",
+        )
+    left = paid[0].captured_minor - paid[0].reserved_minor
+    wanted = left if amount_minor is None else amount_minor
+    if wanted <= 0 and amount_minor is not None:
+        raise InvalidInput(
+            "nothing to refund", field="amount", remedy="give a whole number above zero"
+        )
+    refund_id = engine.new_id(IdKind.REFUND)
+    row = None
+    if 0 < wanted <= left:
+        row = await engine.database.fetch_row(
+            SQL.request_refund,
+            scope.merchant_id,
+            payment_id,
+            refund_id,
+            order_number(refund_id),
+            wanted,
+            reason,
+            engine.new_id(IdKind.EVENT),
+            scope.live,
+            key.key if key else None,
+            key.body_digest if key else None,
+            LEASE,
+        )
+    if row is None:
+        raise Conflict(
+            f"more than is left: {Money(left, payment.currency)}",
+            code="refund_exceeds_payment",
+            field="amount",
+            remedy="refund at most what is left; refunds on their way count",
+        )
+    return await work(engine, read(Refund, row))
+
+
+async def show_refund(engine: Engine, scope: Scope, refund_id: str) -> Refund:
+    """Raises InvalidId, or Missing when it is not there for this merchant and mode."""
+    parse_id(IdKind.REFUND, refund_id, field="refund_id")
+    row = await engine.database.fetch_row(
+        SQL.refund_of_id, scope.merchant_id, scope.live, refund_id
+    )
+    if row is None:
+        raise Missing(
+            "no such refund", field="refund_id", remedy="look at the id, and at the key's mode"
+        )
+    return read(Refund, row)
+
+
+async def work(engine: Engine, refund: Refund) -> Refund:
+    """Do the next thing for a refund: send it, or ask about it. Again does no harm."""
+    if refund.state in FINAL:
+        return refund
+    if refund.state is RefundState.REQUESTED:
+        return await _send(engine, refund)
+    lapses_at = (refund.sent_at or refund.created_at) + LEASE
+    if refund.state is RefundState.SENDING and engine.now() < lapses_at:
+        return refund  # somebody waits for its answer
+    account_of = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+    account = await engine.accounts.of_id(refund.merchant_id, account_of.account_id)
+    query = RefundQuery(
+        reference=refund.reference,
+        payment_reference=account_of.reference,
+        amount=refund.amount,
+    )
+    outcome = await engine.transport.run(account.channel.query_refund(query, engine.context))
+    if isinstance(outcome, NotFound) and refund.state is not RefundState.PENDING:
+        if refund.state is RefundState.SENDING:
+            await _move(engine, refund, RefundEvent.LOSE)
+        if engine.now() > (refund.sent_at or refund.created_at) + SETTLING_WINDOW:
+            return await _send(engine, refund)  # the same number: at worst it is told twice
+        return await _now(engine, refund)
+    return await settle_refund(engine, refund, outcome)
+
+
+async def settle_refund(engine: Engine, refund: Refund, outcome: RefundOutcome) -> Refund:
+    """Make what the channel said of a refund true in the books; again changes nothing."""
+    match outcome:
+        case Refunded():
+            if outcome.amount == refund.amount:
+                await engine.database.fetch_row(
+                    SQL.settle_refunded,
+                    refund.merchant_id,
+                    refund.refund_id,
+                    sorted(sources(REFUND, RefundEvent.SUCCEED)),
+                    outcome.channel_reference,
+                    outcome.refunded_at,
+                    engine.new_id(IdKind.EVENT),
+                )
+        case RefundRefused():
+            await engine.database.fetch_row(
+                SQL.settle_refund_failed,
+                refund.merchant_id,
+                refund.refund_id,
+                sorted(sources(REFUND, RefundEvent.FAIL)),
+                outcome.code,
+                outcome.channel_code,
+                outcome.channel_message,
+                engine.new_id(IdKind.EVENT),
+            )
+        case RefundPending():
+            await _move(engine, refund, RefundEvent.WAIT, outcome.channel_reference)
+        case Unknown():
+            await _move(engine, refund, RefundEvent.LOSE)
+        case NotFound() | NotSent():
+            pass
+        case _:
+            assert_never(outcome)
+    engine.wake()
+    return await _now(engine, refund)
+
+
+async def _send(engine: Engine, refund: Refund) -> Refund:
+    attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+    account = await engine.accounts.of_id(refund.merchant_id, attempt.account_id)
+    operation = primed(
+        account.channel.refund(
+            RefundRequest(
+                reference=refund.reference,
+                payment_reference=attempt.reference,
+                payment_amount=attempt.amount,
+                amount=refund.amount,
+                notify_url=engine.notify_url(refund.merchant_id, attempt.account_id),
+                reason=refund.reason,
+            ),
+            engine.context,
+        )
+    )
+    row = await engine.database.fetch_row(
+        SQL.send_refund, refund.merchant_id, refund.refund_id, SENDABLE
+    )
+    if row is None:
+        operation.close()
+        return await _now(engine, refund)
+    outcome = await engine.transport.run(operation)
+    if isinstance(outcome, NotSent) and refund.state is RefundState.REQUESTED:
+        await _move(engine, refund, RefundEvent.FAIL_TO_SEND)
+    elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived
+        await _move(engine, refund, RefundEvent.LOSE)
+    else:
+        return await settle_refund(engine, refund, outcome)
+    return await _now(engine, refund)
+
+
+async def _move(
+    engine: Engine, refund: Refund, event: RefundEvent, channel_reference: str | None = None
+) -> None:
+    states = sorted(sources(REFUND, event))
+    await engine.database.execute(
+        SQL.move_refund,
+        refund.merchant_id,
+        refund.refund_id,
+        after(REFUND, RefundState(states[0]), event),
+        states,
+        channel_reference,
+    )
+
+
+async def _now(engine: Engine, refund: Refund) -> Refund:
+    row = await engine.database.fetch_row(
+        SQL.refund_of_any_mode, refund.merchant_id, refund.refund_id
+    )
+    if row is None:
+        raise LookupError(refund.refund_id)
+    return read(Refund, row)

@@ -1,0 +1,63 @@
+"""What every use case works with, and for whom it works."""
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from qiao.channels.requests import Context
+from qiao.crypto.sealing import Seal
+from qiao.domain.ids import RANDOM_BYTES, IdKind, new_id
+from qiao.engine.accounts import Accounts
+from qiao.store.database import Database
+from qiao.transport.asynchronous import AsyncTransport
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _nothing_to_wake() -> None:
+    """Another process works the jobs off; it polls."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """Whose data, and whether real money: every statement is limited to both."""
+
+    merchant_id: str
+    live: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotencyKey:
+    """The caller's key for one request, and the SHA-256 of what was asked under it."""
+
+    key: str
+    body_digest: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Engine:
+    """``public_url`` is where channels and customers reach us, without a slash at its end."""
+
+    database: Database
+    transport: AsyncTransport
+    accounts: Accounts
+    seal: Seal
+    public_url: str
+    now: Callable[[], datetime] = utc_now
+    wake: Callable[[], None] = _nothing_to_wake
+    context: Context = field(init=False)
+
+    def __post_init__(self) -> None:
+        context = Context(now=self.now, nonce=lambda: secrets.token_hex(16))
+        object.__setattr__(self, "context", context)
+
+    def new_id(self, kind: IdKind) -> str:
+        return new_id(kind, now=self.now(), random=os.urandom(RANDOM_BYTES))
+
+    def notify_url(self, merchant_id: str, account_id: str) -> str:
+        """Where the channel of this account sends its notifications."""
+        return f"{self.public_url}/notify/{merchant_id}/{account_id}"

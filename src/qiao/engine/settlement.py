@@ -1,0 +1,192 @@
+"""Settle what a channel said of a payment: the only place where money makes a payment paid.
+
+Any of this may come twice, late or in the wrong order. A success counts once, and only when its
+amount is the order's; one that comes for a payment which is already paid or closed, or on an
+attempt that was given up, is surplus and goes back to the customer.
+"""
+
+from typing import Any, assert_never
+
+import msgspec
+
+from qiao.domain.ids import IdKind, order_number
+from qiao.domain.outcomes import (
+    Action,
+    Authorized,
+    Closed,
+    Declined,
+    NotFound,
+    NotSent,
+    PaymentOutcome,
+    Pending,
+    Succeeded,
+    Unknown,
+)
+from qiao.domain.states import (
+    ATTEMPT,
+    PAYMENT,
+    AttemptEvent,
+    AttemptState,
+    PaymentEvent,
+    after,
+    sources,
+)
+from qiao.engine.records import Attempt, read
+from qiao.engine.runtime import Engine
+from qiao.store.database import Queries
+from qiao.store.sql import load_statements
+
+SQL = load_statements("payments")
+PAYABLE = sorted(sources(PAYMENT, PaymentEvent.PAY))
+SUCCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.SUCCEED))
+EXCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.EXCEED))
+BROUGHT_MONEY = frozenset({AttemptState.SUCCEEDED, AttemptState.SURPLUS})
+SURPLUS_REASON = "money that was not asked for"
+
+
+async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> None:
+    """Make ``outcome`` true in the books; again changes nothing.
+
+    NotFound and NotSent of a question say nothing by themselves and are left to who asked.
+    """
+    match outcome:
+        case Succeeded():
+            await _succeed(engine, attempt, outcome)
+        case Pending():
+            await _move(
+                engine,
+                attempt,
+                AttemptEvent.WAIT,
+                action=action_document(outcome.action),
+                channel_reference=outcome.channel_reference,
+            )
+        case Declined():
+            await _move(engine, attempt, AttemptEvent.DECLINE, declined=outcome)
+        case Closed():
+            await _move(engine, attempt, AttemptEvent.CLOSE)
+        case Unknown():
+            await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
+        case Authorized():
+            await note_anomaly(
+                engine, attempt, "authorized", {"amount": outcome.amount.minor}
+            )  # no channel here declares separate capture
+        case NotFound() | NotSent():
+            pass
+        case _:
+            assert_never(outcome)
+
+
+async def not_sent(engine: Engine, attempt: Attempt, reason: str) -> None:
+    """The attempt's first request provably never went out: another one may start at once."""
+    await _move(engine, attempt, AttemptEvent.FAIL_TO_SEND, reason=reason)
+
+
+async def close_attempt(engine: Engine, attempt: Attempt, reason: str) -> None:
+    """The channel will take no money for the attempt any more."""
+    await _move(engine, attempt, AttemptEvent.CLOSE, reason=reason)
+
+
+async def note_anomaly(engine: Engine, attempt: Attempt, kind: str, detail: dict[str, Any]) -> None:
+    """Keep for the operator what may not happen and did."""
+    await engine.database.execute(
+        SQL.note_anomaly,
+        attempt.merchant_id,
+        engine.new_id(IdKind.EVENT),
+        attempt.payment_id,
+        attempt.attempt_id,
+        kind,
+        detail,
+    )
+
+
+def action_document(action: Action) -> dict[str, Any]:
+    """The action as the API shows it: its type in snake case, and what it holds."""
+    kind = "".join(
+        f"_{letter.lower()}" if letter.isupper() else letter for letter in type(action).__name__
+    )
+    return {"type": kind.removeprefix("_"), **msgspec.to_builtins(action)}
+
+
+async def _succeed(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None:
+    if outcome.amount != attempt.amount:
+        await note_anomaly(
+            engine,
+            attempt,
+            "other_amount",
+            {"amount": outcome.amount.minor, "currency": outcome.amount.currency},
+        )
+        return
+    if not await _pay(engine, engine.database, attempt, outcome):
+        await _book_surplus(engine, attempt, outcome)
+    engine.wake()
+
+
+async def _pay(engine: Engine, queries: Queries, attempt: Attempt, outcome: Succeeded) -> bool:
+    """The ordinary case in one statement; whether it was one."""
+    paid = await queries.fetch_value(
+        SQL.settle_paid,
+        attempt.merchant_id,
+        attempt.reference,
+        outcome.amount.minor,
+        outcome.amount.currency,
+        outcome.channel_reference,
+        outcome.paid_at,
+        SUCCEEDABLE,
+        PAYABLE,
+        engine.new_id(IdKind.EVENT),
+    )
+    return paid is not None
+
+
+async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None:
+    async with engine.database.transaction() as transaction:
+        row = await transaction.fetch_row(SQL.lock_attempt, attempt.merchant_id, attempt.reference)
+        if row is None:
+            return
+        now = read(Attempt, row)
+        if now.state in BROUGHT_MONEY:
+            return
+        payable = now.state in SUCCEEDABLE and row["payment_state"] in PAYABLE
+        if payable and await _pay(engine, transaction, attempt, outcome):
+            return  # the payment was released between the two statements
+        after(ATTEMPT, now.state, AttemptEvent.EXCEED)
+        refund_id = engine.new_id(IdKind.REFUND)
+        await transaction.fetch_value(
+            SQL.book_surplus,
+            attempt.merchant_id,
+            attempt.attempt_id,
+            outcome.channel_reference,
+            outcome.paid_at,
+            EXCEEDABLE,
+            refund_id,
+            order_number(refund_id),
+            engine.new_id(IdKind.EVENT),
+            SURPLUS_REASON,
+        )
+
+
+async def _move(
+    engine: Engine,
+    attempt: Attempt,
+    event: AttemptEvent,
+    *,
+    action: dict[str, Any] | None = None,
+    channel_reference: str | None = None,
+    declined: Declined | None = None,
+    reason: str | None = None,
+) -> None:
+    """Move the attempt if its table knows the event in the state that it is in now."""
+    states = sorted(sources(ATTEMPT, event))
+    await engine.database.execute(
+        SQL.move_attempt,
+        attempt.merchant_id,
+        attempt.reference,
+        after(ATTEMPT, AttemptState(states[0]), event),
+        states,
+        action,
+        channel_reference,
+        declined.code if declined else None,
+        declined.channel_code if declined else None,
+        declined.channel_message if declined else None,
+        reason,
+    )

@@ -1,0 +1,1 @@
+"""PostgreSQL: the schema and its migrations, named SQL, the pool, the outbox."""

@@ -1,0 +1,244 @@
+"""The connection pool: four ways to ask, and a transaction. Nothing else touches asyncpg."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any, Protocol, TypeAlias
+
+import asyncpg
+import msgspec
+from asyncpg import Record
+from asyncpg.pool import PoolConnectionProxy
+
+from qiao.domain.errors import InvalidInput
+from qiao.store.errors import StoreUnavailable
+
+CONNECT_TIMEOUT_SECONDS = 10.0
+ACQUIRE_TIMEOUT_SECONDS = 10.0
+# The server's own limits, and the client's for a server that no longer answers at all: longer,
+# so that the server's clearer answer comes first.
+STATEMENT_TIMEOUT_SECONDS = 30
+IDLE_IN_TRANSACTION_TIMEOUT_SECONDS = 60
+COMMAND_TIMEOUT_SECONDS = 40.0
+
+SERVER_SETTINGS = {
+    "application_name": "qiao",
+    "timezone": "UTC",
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
+    "jit": "off",  # every statement is short; compiling one costs more than it saves
+}
+
+UNAVAILABLE = (
+    OSError,  # refused, reset, unreachable; a time-out too
+    asyncpg.PostgresConnectionError,
+    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement_timeout
+    asyncpg.InsufficientResourcesError,  # too many connections, disk full
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary that was demoted
+)
+
+RawConnection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
+
+
+class Queries(Protocol):
+    """The four ways to ask: what a Database and a transaction have in common.
+
+    ``sql`` is one statement with positional parameters ($1 …). jsonb values are Python values
+    both ways, timestamps are aware and UTC. A database that does not answer is
+    StoreUnavailable; PostgreSQL's refusals are asyncpg.PostgresError, as they come.
+    """
+
+    async def fetch(self, sql: str, *args: object) -> list[Record]:
+        """All rows."""
+
+    async def fetch_row(self, sql: str, *args: object) -> Record | None:
+        """The first row, if there is one."""
+
+    async def fetch_value(self, sql: str, *args: object) -> Any:
+        """The first column of the first row; None when there is no row."""
+
+    async def execute(self, sql: str, *args: object) -> str:
+        """PostgreSQL's command tag, such as ``UPDATE 1``."""
+
+
+class Connection:
+    """One connection inside a transaction; ends with the transaction's block."""
+
+    def __init__(self, raw: RawConnection) -> None:
+        self._raw = raw
+        self._ended = False
+
+    def _is_lost(self) -> bool:
+        if self._ended:  # using it now is a mistake of ours, and must look like one
+            return False
+        try:
+            return self._raw.is_closed()
+        except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
+            return True
+
+    async def fetch(self, sql: str, *args: object) -> list[Record]:
+        with _translated(self._is_lost):
+            return await self._raw.fetch(sql, *args)
+
+    async def fetch_row(self, sql: str, *args: object) -> Record | None:
+        with _translated(self._is_lost):
+            return await self._raw.fetchrow(sql, *args)
+
+    async def fetch_value(self, sql: str, *args: object) -> Any:
+        with _translated(self._is_lost):
+            return await self._raw.fetchval(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        with _translated(self._is_lost):
+            return await self._raw.execute(sql, *args)
+
+
+class Database:
+    """A pool of connections; made by ``open_database``.
+
+    A statement asked of the Database itself is its own transaction. Connections go back into
+    the pool as they are, to save a round trip, so a statement must leave nothing behind in its
+    session: no SET (SET LOCAL inside a transaction is well), no LISTEN, no session-level locks,
+    no temporary tables.
+    """
+
+    def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
+        self._pool = pool
+
+    async def fetch(self, sql: str, *args: object) -> list[Record]:
+        async with self._connection() as connection:
+            return await connection.fetch(sql, *args)
+
+    async def fetch_row(self, sql: str, *args: object) -> Record | None:
+        async with self._connection() as connection:
+            return await connection.fetch_row(sql, *args)
+
+    async def fetch_value(self, sql: str, *args: object) -> Any:
+        async with self._connection() as connection:
+            return await connection.fetch_value(sql, *args)
+
+    async def execute(self, sql: str, *args: object) -> str:
+        async with self._connection() as connection:
+            return await connection.execute(sql, *args)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A read-committed transaction: commits at the end of the block, rolls back on an error.
+
+        When the commit itself raises StoreUnavailable it is unknown whether it took effect.
+        """
+        async with self._connection() as connection:
+            lost = connection._is_lost  # noqa: SLF001 - hidden from everyone else
+            block = connection._raw.transaction()  # noqa: SLF001
+            with _translated(lost):
+                await block.start()
+            try:
+                yield connection
+            except BaseException:
+                if not lost():  # or there is nothing left to roll back
+                    with suppress(StoreUnavailable), _translated(lost):
+                        await block.rollback()
+                raise
+            with _translated(lost):
+                await block.commit()
+
+    @asynccontextmanager
+    async def _connection(self) -> AsyncIterator[Connection]:
+        with _translated(lambda: True):
+            raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+        connection = Connection(raw)
+        try:
+            yield connection
+        finally:
+            connection._ended = True  # noqa: SLF001
+            # What was asked for has happened or has failed by now; this changes neither.
+            with suppress(StoreUnavailable), _translated(lambda: True):
+                await self._pool.release(raw)
+
+
+@asynccontextmanager
+async def open_database(
+    url: str, *, min_size: int = 2, max_size: int = 32
+) -> AsyncIterator[Database]:
+    """A Database on ``url``: ``postgresql://user@host:5432/name``, or ``?host=/socket/folder``.
+
+    ``max_size`` should not be below the number of requests that are admitted at once: waiting
+    for a connection costs far more than an idle one. StoreUnavailable when nobody answers
+    there or the server turns us away.
+    """
+    with connecting(url):
+        pool = await asyncpg.create_pool(
+            url,
+            min_size=min_size,
+            max_size=max_size,
+            init=_prepare,
+            reset=_leave,
+            timeout=CONNECT_TIMEOUT_SECONDS,
+            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            statement_cache_size=512,
+            max_cached_statement_lifetime=0,
+            server_settings=SERVER_SETTINGS,
+        )
+    try:
+        yield Database(pool)
+    finally:
+        await _close(pool)
+
+
+@contextmanager
+def connecting(url: str) -> Iterator[None]:
+    """Turns every way in which connecting fails into StoreUnavailable, a bad URL InvalidInput."""
+    wrong = InvalidInput(
+        "not the URL of a PostgreSQL database",
+        field="database_url",
+        remedy="write it as postgresql://user:password@host:5432/name",
+    )
+    # asyncpg would look for what is missing in the environment, and find some other server.
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise wrong
+    try:
+        yield
+    except asyncpg.ClientConfigurationError as error:
+        raise wrong from error
+    except (*UNAVAILABLE, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise StoreUnavailable(f"cannot connect to the database: {_name(error)}") from error
+
+
+async def _prepare(connection: RawConnection) -> None:
+    await connection.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + msgspec.json.encode(value),  # 1: version of the format
+        decoder=lambda data: msgspec.json.decode(data[1:]),
+    )
+
+
+async def _leave(connection: RawConnection) -> None:
+    """Instead of asyncpg's reset, which costs a round trip after every statement."""
+
+
+async def _close(pool: "asyncpg.Pool[Record]") -> None:
+    try:
+        await pool.close()
+    except BaseException:
+        pool.terminate()
+        raise
+
+
+@contextmanager
+def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
+    try:
+        yield
+    except UNAVAILABLE as error:
+        raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+    except asyncpg.InterfaceError as error:
+        # Either the connection is gone, or we used it wrongly: a mistake that must be seen.
+        if isinstance(error, ValueError) or not is_lost():
+            raise
+        raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+
+
+def _name(error: BaseException) -> str:
+    sqlstate = getattr(error, "sqlstate", None)
+    return f"{type(error).__name__} ({sqlstate})" if sqlstate else type(error).__name__

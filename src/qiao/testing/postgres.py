@@ -1,0 +1,117 @@
+"""Pytest fixtures: a fresh, migrated database for every test, on one server for all of them.
+
+In the topmost ``conftest.py``::
+
+    pytest_plugins = ["qiao.testing.postgres"]
+
+``postgres_url`` is the URL of the test's own database, ``database`` an open Database on it. The
+processes of pytest-xdist share one embedded server, which goes with the last of them.
+QIAO_TEST_DATABASE_URL names a real server instead, by a role that may create databases.
+"""
+
+import asyncio
+import hashlib
+import os
+import secrets
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from qiao.store.database import Database, open_database
+from qiao.store.embedded import EmbeddedPostgres
+from qiao.store.migrate import migrate
+
+
+@pytest.fixture(scope="session")
+def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a server on which databases may be created."""
+    if named := os.environ.get("QIAO_TEST_DATABASE_URL"):
+        yield named
+        return
+    # All processes of one session have the same folder above theirs. The server's own stands
+    # outside: pytest shuts its folders to the user as whom the server runs when we are root.
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    name = hashlib.sha256(str(shared).encode()).hexdigest()[:12]
+    server = EmbeddedPostgres(_homes() / f"{_prefix()}{name}", fast=True)
+    server.start()
+    try:
+        yield server.url
+    finally:
+        server.stop()
+        _discard_unused()
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """The name of a migrated database, to copy; each process of the session has its own."""
+    name = f"qiao_test_{secrets.token_hex(6)}"
+    _blocking(_run(postgres_server, f"CREATE DATABASE {name}"))
+    try:
+        _blocking(migrate(_with_database(postgres_server, name)))
+        yield name
+    finally:
+        _blocking(_run(postgres_server, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+@pytest_asyncio.fixture
+async def postgres_url(postgres_server: str, postgres_template: str) -> AsyncIterator[str]:
+    """The URL of a fresh, migrated database, which is dropped after the test."""
+    name = f"qiao_test_{secrets.token_hex(6)}"
+    await _run(postgres_server, f"CREATE DATABASE {name} TEMPLATE {postgres_template}")
+    try:
+        yield _with_database(postgres_server, name)
+    finally:
+        await _run(postgres_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest_asyncio.fixture
+async def database(postgres_url: str) -> AsyncIterator[Database]:
+    """An open Database on the test's own database."""
+    async with open_database(postgres_url, min_size=1, max_size=16) as opened:
+        yield opened
+
+
+def pytest_unconfigure() -> None:
+    """Discard the servers of sessions, or of processes of this one, that were killed."""
+    _discard_unused()
+
+
+def _discard_unused() -> None:
+    for home in _homes().glob(f"{_prefix()}*"):
+        EmbeddedPostgres(home).discard()
+        with suppress(OSError):  # in use, or gone
+            home.rmdir()
+
+
+def _homes() -> Path:
+    return Path(tempfile.gettempdir())
+
+
+def _prefix() -> str:
+    return f"qiao-test-postgres-{os.geteuid()}-"
+
+
+def _with_database(url: str, name: str) -> str:
+    return urlsplit(url)._replace(path=f"/{name}").geturl()
+
+
+def _blocking(work: Coroutine[object, object, object]) -> None:
+    # In a thread, so that a test's event loop in this one is not disturbed.
+    with ThreadPoolExecutor(max_workers=1) as thread:
+        thread.submit(asyncio.run, work).result()
+
+
+async def _run(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
