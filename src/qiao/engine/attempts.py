@@ -5,23 +5,26 @@ asks about it: a process that dies here loses nothing.
 """
 
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 import asyncpg
 
 from qiao.channels.interface import Capability, CodeReversal
 from qiao.channels.requests import PaymentQuery, PaymentRequest, Product
+from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
-from qiao.domain.outcomes import NotFound, NotSent
+from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending
 from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
+from qiao.engine.accounts import Account
 from qiao.engine.errors import Conflict
 from qiao.engine.payments import attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
 from qiao.engine.settlement import close_attempt, not_sent, settle
+from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
@@ -32,6 +35,9 @@ SETTLING_WINDOW: Final = timedelta(minutes=10)
 """How long a channel may take to know a number that it was sent."""
 CODE_WINDOW: Final = timedelta(seconds=60)
 """How long a customer may take over a code payment before it is taken back."""
+CODE_PACE_SECONDS: Final = 3.0
+MAX_PACE_SECONDS: Final = 3600.0
+GIVEN_UP: Final = "given up: the channel did not know it"
 UNSETTLED: Final = frozenset({AttemptState.SENDING, AttemptState.PENDING, AttemptState.UNKNOWN})
 
 
@@ -68,7 +74,7 @@ async def attempt(
         if earlier.state not in UNSETTLED:
             continue
         if _same(earlier, method):
-            return earlier
+            return await _resend(engine, payment, earlier, method)
         await _give_up(engine, earlier)
     account = await engine.accounts.choose(
         scope.merchant_id,
@@ -79,23 +85,7 @@ async def attempt(
     )
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)
-    operation = primed(
-        account.channel.create(
-            PaymentRequest(
-                reference=reference,
-                amount=payment.amount,
-                product=method.product,
-                description=payment.description,
-                notify_url=engine.notify_url(scope.merchant_id, account.account_id),
-                expires_at=payment.expires_at,
-                return_url=method.return_url,
-                payer=method.payer,
-                auth_code=method.auth_code,
-                client_ip=method.client_ip,
-            ),
-            engine.context,
-        )
-    )
+    operation = _creation(engine, account, payment, method, reference)
     try:
         row = await engine.database.fetch_row(
             SQL.start_attempt,
@@ -110,20 +100,72 @@ async def attempt(
             OPEN,
             key.key if key else None,
             key.body_digest if key else None,
+            engine.now(),
         )
     except asyncpg.UniqueViolationError:
         operation.close()
         raise _in_progress() from None
     if row is None:
         operation.close()
-        raise _not_open(payment)
+        raise _not_open()
     started = read(Attempt, row)
     outcome = await engine.transport.run(operation)
     if isinstance(outcome, NotSent):
         await not_sent(engine, started, outcome.reason)
     else:
         await settle(engine, started, outcome)
-    return await attempt_of_id(engine, scope.merchant_id, attempt_id)
+    return await _hurried(engine, await attempt_of_id(engine, scope.merchant_id, attempt_id))
+
+
+async def _resend(engine: Engine, payment: Payment, earlier: Attempt, method: Method) -> Attempt:
+    """The earlier attempt; when its answer was lost, what the channel says to it told again.
+
+    Channels know an order by its number: told twice it is the same order. The customer got
+    nothing of the first telling, so this is what brings the payment on.
+    """
+    shown = earlier.action is not None and earlier.action["type"] != "await_customer"
+    if earlier.state is AttemptState.SENDING or shown:
+        return earlier
+    account = await engine.accounts.of_id(earlier.merchant_id, earlier.account_id)
+    operation = _creation(engine, account, payment, method, earlier.reference)
+    outcome = await engine.transport.run(operation)
+    if not isinstance(outcome, Declined):  # "known already" is no proof that it was not paid
+        await settle(engine, earlier, outcome)
+    return await attempt_of_id(engine, earlier.merchant_id, earlier.attempt_id)
+
+
+async def _hurried(engine: Engine, attempt: Attempt) -> Attempt:
+    """Ask sooner than the lease says, where somebody is waiting at a till or an answer was lost."""
+    waits = attempt.product is Product.CODE and attempt.state is AttemptState.PENDING
+    if waits or attempt.state is AttemptState.UNKNOWN:
+        await enqueue(
+            engine.database,
+            merchant_id=attempt.merchant_id,
+            kind="query_attempt",
+            subject_id=attempt.attempt_id,
+            run_at=engine.now() + timedelta(seconds=CODE_PACE_SECONDS),
+        )
+        engine.wake()
+    return attempt
+
+
+def _creation(
+    engine: Engine, account: Account, payment: Payment, method: Method, reference: str
+) -> Operation[PaymentOutcome]:
+    """The channel's operation, run up to its first request. Raises InvalidInput."""
+    request = PaymentRequest(
+        reference=reference,
+        amount=payment.amount,
+        product=method.product,
+        description=payment.description,
+        notify_url=engine.notify_url(account.merchant_id, account.account_id),
+        expires_at=payment.expires_at,
+        return_url=method.return_url,
+        payer=method.payer,
+        auth_code=method.auth_code,
+        client_ip=method.client_ip,
+    )
+    return primed(account.channel.create(request, engine.context))
 
 
 async def attempt_of_id(engine: Engine, merchant_id: str, attempt_id: str) -> Attempt:
@@ -147,9 +189,11 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
         outcome = await engine.transport.run(reversal.reverse(query, engine.context))
     else:
         outcome = await engine.transport.run(account.channel.query(query, engine.context))
+    if isinstance(outcome, Pending) and _given_up(attempt):
+        outcome = await engine.transport.run(account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
         if _never_will_be_known(attempt, engine):
-            await close_attempt(engine, attempt, "the channel does not know it")
+            await close_attempt(engine, attempt, GIVEN_UP)
     else:
         await settle(engine, attempt, outcome)
     return await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
@@ -158,20 +202,35 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
 async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
     """Have the channel close an attempt that is not settled; settles what it says.
 
-    A channel may not know a number that the customer was shown and has not used (an Alipay QR
-    that nobody scanned), and then it has nothing to close. It is given up here; should its money
-    come after all, that is surplus and goes back.
+    A channel may not know a number whose QR the customer was shown and has not used (Alipay), or
+    whose answer was lost; then it has nothing to close. The attempt is given up, and asked about
+    until the order has expired: should its money come after all, that is surplus and goes back.
+    A code payment is not given up so easily, for it takes no further act of the customer.
     """
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
     outcome = await engine.transport.run(account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
-        shown = attempt.state is AttemptState.PENDING
-        if shown or _never_will_be_known(attempt, engine):
-            await close_attempt(engine, attempt, "the channel does not know it")
+        if attempt.product is not Product.CODE or _never_will_be_known(attempt, engine):
+            await close_attempt(engine, attempt, GIVEN_UP)
     else:
         await settle(engine, attempt, outcome)
     return await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
+
+
+def watch_seconds(attempt: Attempt, now: datetime) -> float | None:
+    """In how long to ask the channel again, less and less often; None when nothing is to ask."""
+    age = (now - attempt.sent_at).total_seconds()
+    if attempt.state in UNSETTLED:
+        at_till = attempt.product is Product.CODE and age < CODE_WINDOW.total_seconds()
+        return CODE_PACE_SECONDS if at_till else min(max(age / 4, 2.0), MAX_PACE_SECONDS)
+    if _given_up(attempt) and now < attempt.expires_at + SETTLING_WINDOW:
+        return min(max(age / 4, 60.0), MAX_PACE_SECONDS)
+    return None
+
+
+def _given_up(attempt: Attempt) -> bool:
+    return attempt.state is AttemptState.CLOSED and attempt.reason == GIVEN_UP
 
 
 def _never_will_be_known(attempt: Attempt, engine: Engine) -> bool:
@@ -209,12 +268,12 @@ def _check_open(engine: Engine, payment: Payment, method: Method) -> None:
         )
     expired = payment.expires_at <= engine.now()
     if payment.state not in OPEN or expired or payment.close_requested_at is not None:
-        raise _not_open(payment)
+        raise _not_open()
 
 
-def _not_open(payment: Payment) -> Conflict:
+def _not_open() -> Conflict:
     return Conflict(
-        f"the payment is {payment.state}, expired or being closed",
+        "the payment is not open: it is paid, closed, expired or being closed",
         code="payment_not_open",
         field="payment_id",
         remedy="accept a new order for another payment",

@@ -3,7 +3,7 @@
 from qiao.domain.ids import IdKind
 from qiao.domain.states import BLOCKING_ATTEMPTS, PAYMENT, PaymentEvent, PaymentState, sources
 from qiao.engine.attempts import UNSETTLED, ask, close_on_channel
-from qiao.engine.payments import attempts_of, show
+from qiao.engine.payments import attempts_of, payment_now, show
 from qiao.engine.records import Payment, read
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.outbox import enqueue
@@ -53,8 +53,7 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
     )
     if row is not None:
         return read(Payment, row)
-    scope = Scope(merchant_id=payment.merchant_id, live=payment.live)
-    return await show(engine, scope, payment.payment_id)
+    return await payment_now(engine, payment.merchant_id, payment.payment_id)
 
 
 def is_over(payment: Payment) -> bool:

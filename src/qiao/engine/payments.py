@@ -4,7 +4,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -227,5 +227,9 @@ async def refunds_of(engine: Engine, payment: Payment) -> list[Refund]:
     return [read(Refund, row) for row in rows]
 
 
-def expired(payment: Payment, now: datetime) -> bool:
-    return payment.expires_at <= now
+async def payment_now(engine: Engine, merchant_id: str, payment_id: str) -> Payment:
+    """The payment as it is now, in whichever mode."""
+    row = await engine.database.fetch_row(SQL.payment_of_any_mode, merchant_id, payment_id)
+    if row is None:
+        raise LookupError(payment_id)
+    return read(Payment, row)

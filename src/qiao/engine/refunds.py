@@ -83,6 +83,7 @@ async def refund(
             key.key if key else None,
             key.body_digest if key else None,
             LEASE,
+            engine.now(),
         )
     if row is None:
         raise Conflict(
@@ -129,7 +130,7 @@ async def work(engine: Engine, refund: Refund) -> Refund:
             await _move(engine, refund, RefundEvent.LOSE)
         if engine.now() > (refund.sent_at or refund.created_at) + SETTLING_WINDOW:
             return await _send(engine, refund)  # the same number: at worst it is told twice
-        return await _now(engine, refund)
+        return await refund_now(engine, refund.merchant_id, refund.refund_id)
     return await settle_refund(engine, refund, outcome)
 
 
@@ -167,7 +168,7 @@ async def settle_refund(engine: Engine, refund: Refund, outcome: RefundOutcome) 
         case _:
             assert_never(outcome)
     engine.wake()
-    return await _now(engine, refund)
+    return await refund_now(engine, refund.merchant_id, refund.refund_id)
 
 
 async def _send(engine: Engine, refund: Refund) -> Refund:
@@ -187,11 +188,11 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         )
     )
     row = await engine.database.fetch_row(
-        SQL.send_refund, refund.merchant_id, refund.refund_id, SENDABLE
+        SQL.send_refund, refund.merchant_id, refund.refund_id, SENDABLE, engine.now()
     )
     if row is None:
         operation.close()
-        return await _now(engine, refund)
+        return await refund_now(engine, refund.merchant_id, refund.refund_id)
     outcome = await engine.transport.run(operation)
     if isinstance(outcome, NotSent) and refund.state is RefundState.REQUESTED:
         await _move(engine, refund, RefundEvent.FAIL_TO_SEND)
@@ -199,7 +200,7 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         await _move(engine, refund, RefundEvent.LOSE)
     else:
         return await settle_refund(engine, refund, outcome)
-    return await _now(engine, refund)
+    return await refund_now(engine, refund.merchant_id, refund.refund_id)
 
 
 async def _move(
@@ -216,10 +217,9 @@ async def _move(
     )
 
 
-async def _now(engine: Engine, refund: Refund) -> Refund:
-    row = await engine.database.fetch_row(
-        SQL.refund_of_any_mode, refund.merchant_id, refund.refund_id
-    )
+async def refund_now(engine: Engine, merchant_id: str, refund_id: str) -> Refund:
+    """The refund as it is now."""
+    row = await engine.database.fetch_row(SQL.refund_of_any_mode, merchant_id, refund_id)
     if row is None:
-        raise LookupError(refund.refund_id)
+        raise LookupError(refund_id)
     return read(Refund, row)

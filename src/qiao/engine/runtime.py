@@ -5,13 +5,23 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Protocol, TypeVar
 
 from qiao.channels.requests import Context
+from qiao.channels.wire import Operation
 from qiao.crypto.sealing import Seal
 from qiao.domain.ids import RANDOM_BYTES, IdKind, new_id
+from qiao.domain.outcomes import NotSent, Unknown
 from qiao.engine.accounts import Accounts
 from qiao.store.database import Database
-from qiao.transport.asynchronous import AsyncTransport
+
+Result = TypeVar("Result")
+
+
+class Transport(Protocol):
+    """Runs a channel's operation; the only thing that says what a failure means."""
+
+    async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown: ...
 
 
 def utc_now() -> datetime:
@@ -43,7 +53,7 @@ class Engine:
     """``public_url`` is where channels and customers reach us, without a slash at its end."""
 
     database: Database
-    transport: AsyncTransport
+    transport: Transport
     accounts: Accounts
     seal: Seal
     public_url: str

@@ -116,17 +116,30 @@ async def _succeed(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None
             {"amount": outcome.amount.minor, "currency": outcome.amount.currency},
         )
         return
-    if not await _pay(engine, engine.database, attempt, outcome):
+    if not await settle_at_once(engine, attempt.merchant_id, attempt.reference, outcome):
         await _book_surplus(engine, attempt, outcome)
     engine.wake()
 
 
-async def _pay(engine: Engine, queries: Queries, attempt: Attempt, outcome: Succeeded) -> bool:
-    """The ordinary case in one statement; whether it was one."""
-    paid = await queries.fetch_value(
+async def settle_at_once(
+    engine: Engine,
+    merchant_id: str,
+    reference: str,
+    outcome: Succeeded,
+    *,
+    told_by: tuple[str, str] | None = None,
+    queries: Queries | None = None,
+) -> bool:
+    """The ordinary success in one statement; False, and nothing changed, when it is not one.
+
+    ``told_by`` is the account to which it was told, which must be the attempt's, and the id of
+    the notification. The caller wakes the worker.
+    """
+    account_id, notification_id = told_by or (None, None)
+    paid = await (queries or engine.database).fetch_value(
         SQL.settle_paid,
-        attempt.merchant_id,
-        attempt.reference,
+        merchant_id,
+        reference,
         outcome.amount.minor,
         outcome.amount.currency,
         outcome.channel_reference,
@@ -134,6 +147,8 @@ async def _pay(engine: Engine, queries: Queries, attempt: Attempt, outcome: Succ
         SUCCEEDABLE,
         PAYABLE,
         engine.new_id(IdKind.EVENT),
+        account_id,
+        notification_id,
     )
     return paid is not None
 
@@ -147,7 +162,9 @@ async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) ->
         if now.state in BROUGHT_MONEY:
             return
         payable = now.state in SUCCEEDABLE and row["payment_state"] in PAYABLE
-        if payable and await _pay(engine, transaction, attempt, outcome):
+        if payable and await settle_at_once(
+            engine, now.merchant_id, now.reference, outcome, queries=transaction
+        ):
             return  # the payment was released between the two statements
         after(ATTEMPT, now.state, AttemptEvent.EXCEED)
         refund_id = engine.new_id(IdKind.REFUND)

@@ -27,3 +27,6 @@ ORDER BY priority, account_id;
 
 -- name: account_of_id
 SELECT * FROM channel_account WHERE merchant_id = $1 AND account_id = $2;
+
+-- name: merchant_name
+SELECT name FROM merchant WHERE merchant_id = $1;

@@ -41,19 +41,19 @@ ORDER BY payment_id DESC LIMIT $5;
 WITH open AS (
   SELECT * FROM payment
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
-    AND expires_at > now() AND close_requested_at IS NULL
+    AND expires_at > $12 AND close_requested_at IS NULL
   FOR UPDATE
 ), key AS (
   INSERT INTO idempotency_key (merchant_id, live, key, body_digest, resource_id)
   SELECT $1, open.live, $10, $11, $3 FROM open WHERE $10::text IS NOT NULL
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, expires_at)
-  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at FROM open
+                       reference, amount_minor, currency, state, expires_at, sent_at)
+  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12 FROM open
   RETURNING *
 ), watch AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
-  SELECT $1, 'query_attempt', attempt_id, '{}', now() + $8 FROM started
+  SELECT $1, 'query_attempt', attempt_id, '{}', $12::timestamptz + $8 FROM started
 )
 SELECT * FROM started;
 
@@ -67,6 +67,8 @@ SELECT * FROM attempt WHERE merchant_id = $1 AND reference = $2;
 SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY attempt_id;
 
 -- name: settle_paid
+-- The ordinary success, in one statement. $10 and $11: the account and the id of the notification
+-- that told it (null when it was asked for); an account that is not the attempt's settles nothing.
 WITH payable AS (
   SELECT p.merchant_id, p.payment_id FROM attempt a
   JOIN payment p ON p.merchant_id = a.merchant_id AND p.payment_id = a.payment_id
@@ -79,7 +81,12 @@ WITH payable AS (
   FROM payable
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
+    AND a.account_id = coalesce($10::text, a.account_id)
   RETURNING a.payment_id, a.amount_minor
+), noted AS (
+  INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
+  SELECT $1, $10, $11::text, 'payment', $2 FROM settled WHERE $10::text IS NOT NULL
+  ON CONFLICT DO NOTHING
 ), paid AS (
   UPDATE payment p SET state = 'paid', captured_minor = settled.amount_minor, paid_at = $6
   FROM settled WHERE p.merchant_id = $1 AND p.payment_id = settled.payment_id
@@ -126,7 +133,10 @@ SELECT refund_id FROM asked;
 
 -- name: move_attempt
 UPDATE attempt
-SET state = $3, action = coalesce(action, $5), channel_reference = coalesce($6, channel_reference),
+SET state = $3,
+    action = CASE WHEN action IS NULL OR action ->> 'type' = 'await_customer'
+                  THEN coalesce($5, action) ELSE action END,
+    channel_reference = coalesce($6, channel_reference),
     code = $7, channel_code = $8, channel_message = $9, reason = $10
 WHERE merchant_id = $1 AND reference = $2 AND state = ANY ($4::text[])
 RETURNING *;
@@ -156,8 +166,7 @@ SELECT (row).* FROM closed;
 
 -- name: note_notification
 INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
-VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING
-RETURNING true;
+VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING;
 
 -- name: note_anomaly
 INSERT INTO anomaly (merchant_id, anomaly_id, payment_id, attempt_id, kind, detail)

@@ -19,7 +19,7 @@ WITH reserved AS (
   SELECT $1, $7, $8, $2, 'refund.created', refund_document(row) FROM asked
 ), work AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
-  SELECT $1, 'work_refund', $3, '{}', now() + $11 FROM asked
+  SELECT $1, 'work_refund', $3, '{}', $12::timestamptz + $11 FROM asked
 )
 SELECT (row).* FROM asked;
 
@@ -38,7 +38,7 @@ SELECT * FROM refund WHERE merchant_id = $1 AND reference = $2;
 SELECT * FROM refund WHERE merchant_id = $1 AND payment_id = $2 ORDER BY refund_id;
 
 -- name: send_refund
-UPDATE refund SET state = 'sending', sent_at = now()
+UPDATE refund SET state = 'sending', sent_at = $4
 WHERE merchant_id = $1 AND refund_id = $2 AND state = ANY ($3::text[])
 RETURNING *;
 

@@ -48,5 +48,6 @@ WITH again AS (
 )
 INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
 SELECT merchant_id, 'deliver_webhook', event_id || ':' || endpoint_id, '{}', now() FROM again
-ON CONFLICT (merchant_id, kind, subject_id) DO UPDATE SET run_at = now()
+ON CONFLICT (merchant_id, kind, subject_id)
+DO UPDATE SET run_at = least(job.run_at, excluded.run_at)
 RETURNING subject_id;

@@ -1,0 +1,124 @@
+"""What channels tell us unasked: proven first, then settled, then acknowledged.
+
+Fails closed: a message that is not authentic, or not about anything of the account it came to,
+changes nothing and is refused in the channel's own words, so that the channel tells it again.
+"""
+
+import structlog
+
+from qiao.channels.interface import (
+    Notification,
+    OtherNotification,
+    PaymentNotification,
+    RefundNotification,
+)
+from qiao.channels.wire import HttpMessage, HttpReply
+from qiao.domain.errors import NotificationRejected
+from qiao.domain.outcomes import Refunded, Succeeded
+from qiao.engine.accounts import Account
+from qiao.engine.attempts import attempt_of_id
+from qiao.engine.errors import Missing
+from qiao.engine.records import Attempt, Refund, read
+from qiao.engine.refunds import settle_refund
+from qiao.engine.runtime import Engine
+from qiao.engine.settlement import settle, settle_at_once
+from qiao.store.sql import load_statements
+
+PAYMENTS = load_statements("payments")
+REFUNDS = load_statements("refunds")
+log = structlog.get_logger(__name__)
+NOBODY = HttpReply(status=404, body=b"no such account")
+
+
+async def receive(
+    engine: Engine, merchant_id: str, account_id: str, message: HttpMessage
+) -> HttpReply:
+    """Settle what ``message`` says, and answer in the channel's own words.
+
+    StoreUnavailable passes through: what is not stored is not acknowledged.
+    """
+    try:
+        account = await engine.accounts.of_id(merchant_id, account_id)
+    except Missing:
+        return NOBODY
+    try:
+        notification = account.channel.authenticate(message, engine.context)
+        await _settle(engine, account, notification)
+    except NotificationRejected as error:
+        log.warning(
+            "notification_rejected",
+            merchant_id=merchant_id,
+            account_id=account_id,
+            channel=account.channel_id,
+            reason=str(error),
+        )
+        return account.channel.acknowledge(accepted=False)
+    return account.channel.acknowledge(accepted=True)
+
+
+async def _settle(engine: Engine, account: Account, notification: Notification) -> None:
+    match notification:
+        case PaymentNotification():
+            await _settle_payment(engine, account, notification)
+        case RefundNotification():
+            await _settle_refund(engine, account, notification)
+        case OtherNotification():
+            await _note(engine, account, notification.id, notification.kind, None)
+
+
+async def _settle_payment(
+    engine: Engine, account: Account, notification: PaymentNotification
+) -> None:
+    outcome, reference = notification.outcome, notification.reference
+    if isinstance(outcome, Succeeded) and await settle_at_once(
+        engine,
+        account.merchant_id,
+        reference,
+        outcome,
+        told_by=(account.account_id, notification.id),
+    ):
+        engine.wake()
+        return
+    row = await engine.database.fetch_row(
+        PAYMENTS.attempt_of_reference, account.merchant_id, reference
+    )
+    if row is None or row["account_id"] != account.account_id:
+        raise NotificationRejected("it is about a payment that this account does not have")
+    attempt = read(Attempt, row)
+    if isinstance(outcome, Succeeded) and outcome.amount != attempt.amount:
+        raise NotificationRejected("it is about another amount than was asked for")
+    await settle(engine, attempt, outcome)
+    await _note(engine, account, notification.id, "payment", reference)
+
+
+async def _settle_refund(
+    engine: Engine, account: Account, notification: RefundNotification
+) -> None:
+    row = await engine.database.fetch_row(
+        REFUNDS.refund_of_reference, account.merchant_id, notification.reference
+    )
+    if row is None:
+        raise NotificationRejected("it is about a refund that this account does not have")
+    refund = read(Refund, row)
+    attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+    theirs = (account.account_id, notification.payment_reference)
+    if theirs != (attempt.account_id, attempt.reference):
+        raise NotificationRejected("it is about a refund of another payment")
+    outcome = notification.outcome
+    if isinstance(outcome, Refunded) and outcome.amount != refund.amount:
+        raise NotificationRejected("it is about another amount than was asked for")
+    await settle_refund(engine, refund, outcome)
+    await _note(engine, account, notification.id, "refund", notification.reference)
+
+
+async def _note(
+    engine: Engine, account: Account, notification_id: str, kind: str, reference: str | None
+) -> None:
+    await engine.database.execute(
+        PAYMENTS.note_notification,
+        account.merchant_id,
+        account.account_id,
+        notification_id,
+        kind,
+        reference,
+    )

@@ -1,0 +1,327 @@
+"""A bank in memory and its channel, for tests of what stands above channels.
+
+The channel is a real sans-I/O channel; ``BankTransport`` drives it against the ``Bank`` object in
+place of sockets and can lose a request, its answer, or the connection. The bank keeps the truth
+that a test compares Qiao's books with.
+"""
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+from qiao.channels.interface import (
+    Capability,
+    ChannelType,
+    Manifest,
+    Notification,
+    PaymentNotification,
+    RefundNotification,
+)
+from qiao.channels.requests import (
+    Context,
+    PaymentQuery,
+    PaymentRequest,
+    Product,
+    RefundQuery,
+    RefundRequest,
+)
+from qiao.channels.settings import Secret, Settings
+from qiao.channels.wire import HttpMessage, HttpReply, HttpRequest, HttpResponse, Operation
+from qiao.crypto.keyed_digest import hmac_sha256
+from qiao.domain.errors import InvalidInput, NotificationRejected
+from qiao.domain.money import Money
+from qiao.domain.outcomes import (
+    AwaitCustomer,
+    Closed,
+    Declined,
+    NotFound,
+    NotSent,
+    PaymentOutcome,
+    Pending,
+    QrCode,
+    Refunded,
+    RefundOutcome,
+    RefundRefused,
+    Succeeded,
+    Unknown,
+)
+from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
+
+Result = TypeVar("Result")
+PAID_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DECLINED_CODE = "000000"
+"""The payment code that the bank declines."""
+
+MANIFEST = Manifest(
+    id="bank",
+    name={"zh": "银行", "en": "Bank"},
+    products=frozenset({Product.QR, Product.CODE, Product.H5}),
+    currencies=frozenset({"CNY"}),
+    capabilities=frozenset({Capability.CODE_REVERSAL}),
+    max_minor=100_000_00,
+    documentation_url="https://bank.invalid/",
+)
+
+
+class BankSettings(Settings, frozen=True, kw_only=True):
+    """``key`` signs what the bank tells."""
+
+    key: Secret
+
+
+class Fault(StrEnum):
+    """What happens to one request, besides nothing."""
+
+    NOT_CONNECTED = "not_connected"
+    REQUEST_LOST = "request_lost"
+    ANSWER_LOST = "answer_lost"
+
+
+@dataclass
+class Order:
+    """A payment as the bank knows it."""
+
+    amount: int
+    product: str
+    notify_url: str
+    state: str = "waiting"
+    refunds: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        return self.amount - sum(self.refunds.values())
+
+
+@dataclass
+class Bank:
+    """The truth about money. ``pay`` is what a customer does, even after closing."""
+
+    key: str = "bank's key"
+    orders: dict[str, Order] = field(default_factory=dict)
+    told: int = 0
+
+    def pay(self, reference: str) -> None:
+        self.orders[reference].state = "paid"
+
+    def payment_notice(self, reference: str) -> HttpMessage:
+        order = self.orders[reference]
+        return self._notice({"about": "payment", "reference": reference, **_view(order)})
+
+    def refund_notice(self, reference: str) -> HttpMessage:
+        for payment_reference, order in self.orders.items():
+            if reference in order.refunds:
+                about = {"about": "refund", "reference": reference}
+                amount = order.refunds[reference]
+                return self._notice({**about, "payment": payment_reference, "amount": amount})
+        raise LookupError(reference)
+
+    def _notice(self, document: dict[str, Any]) -> HttpMessage:
+        self.told += 1
+        body = msgspec.json.encode({"id": f"n{self.told}", **document})
+        signature = hmac_sha256(self.key.encode(), body).hex()
+        return HttpMessage(method="POST", target="/", headers={"signature": signature}, body=body)
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        asked = msgspec.json.decode(request.body)
+        verb = request.url.rpartition("/")[2]
+        answered = getattr(self, f"_{verb}")(**asked)
+        return HttpResponse(status=200, body=msgspec.json.encode(answered))
+
+    def _create(
+        self, reference: str, amount: int, product: str, auth_code: str | None, notify_url: str
+    ) -> dict[str, Any]:
+        if auth_code == DECLINED_CODE:
+            return {"state": "declined"}
+        order = self.orders.get(reference)
+        if order is None:
+            order = Order(amount=amount, product=product, notify_url=notify_url)
+            order.state = "paid" if auth_code else "waiting"
+            self.orders[reference] = order
+        return _view(order)
+
+    def _query(self, reference: str) -> dict[str, Any]:
+        order = self.orders.get(reference)
+        return {"state": "absent"} if order is None else _view(order)
+
+    def _close(self, reference: str) -> dict[str, Any]:
+        order = self.orders.get(reference)
+        if order is None:
+            return {"state": "absent"}
+        if order.state == "waiting":
+            order.state = "closed"
+        return _view(order)
+
+    def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
+        order = self.orders.get(payment)
+        if order is None or order.state != "paid":
+            return {"state": "refused"}
+        if reference not in order.refunds:
+            if amount > order.left:
+                return {"state": "refused"}
+            order.refunds[reference] = amount
+        return {"state": "refunded", "amount": order.refunds[reference]}
+
+    def _query_refund(self, reference: str, payment: str) -> dict[str, Any]:
+        order = self.orders.get(payment)
+        if order is None or reference not in order.refunds:
+            return {"state": "absent"}
+        return {"state": "refunded", "amount": order.refunds[reference]}
+
+
+def _view(order: Order) -> dict[str, Any]:
+    return {"state": order.state, "amount": order.amount, "product": order.product}
+
+
+class BankChannel:
+    """The bank's channel. Nothing in it knows about faults."""
+
+    def __init__(self, settings: BankSettings) -> None:
+        self._key = settings.key.encode()
+
+    @property
+    def manifest(self) -> Manifest:
+        return MANIFEST
+
+    def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        if request.product is Product.CODE and not request.auth_code:
+            raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
+        answer = yield _ask(
+            "create",
+            reference=request.reference,
+            amount=request.amount.minor,
+            product=request.product,
+            auth_code=request.auth_code,
+            notify_url=request.notify_url,
+        )
+        return _payment(request.reference, answer)
+
+    def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        return _payment(query.reference, (yield _ask("query", reference=query.reference)))
+
+    def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+
+    def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
+        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+
+    def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
+        answer = yield _ask(
+            "refund",
+            reference=request.reference,
+            payment=request.payment_reference,
+            amount=request.amount.minor,
+        )
+        return _refund(request.reference, msgspec.json.decode(answer.body))
+
+    def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
+        answer = yield _ask(
+            "query_refund", reference=query.reference, payment=query.payment_reference
+        )
+        return _refund(query.reference, msgspec.json.decode(answer.body))
+
+    def authenticate(self, message: HttpMessage, context: Context) -> Notification:
+        expected = hmac_sha256(self._key, message.body).hex()
+        if not hmac.compare_digest(expected, message.headers.get("signature", "")):
+            raise NotificationRejected("the signature is not the bank's")
+        told = msgspec.json.decode(message.body)
+        if told["about"] == "payment":
+            outcome = _payment_outcome(told["reference"], told)
+            return PaymentNotification(id=told["id"], reference=told["reference"], outcome=outcome)
+        return RefundNotification(
+            id=told["id"],
+            payment_reference=told["payment"],
+            reference=told["reference"],
+            outcome=_refund(told["reference"], {"state": "refunded", **told}),
+        )
+
+    def acknowledge(self, *, accepted: bool) -> HttpReply:
+        return HttpReply(status=200 if accepted else 400, body=b"yes" if accepted else b"no")
+
+
+def _ask(verb: str, **document: object) -> HttpRequest:
+    return HttpRequest(
+        method="POST",
+        url=f"https://bank.invalid/{verb}",
+        body=msgspec.json.encode(document),
+        effect=not verb.startswith("query"),
+    )
+
+
+def _payment(reference: str, answer: HttpResponse) -> PaymentOutcome:
+    return _payment_outcome(reference, msgspec.json.decode(answer.body))
+
+
+def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
+    match told["state"]:
+        case "paid":
+            return Succeeded(
+                amount=Money(told["amount"], "CNY"),
+                channel_reference=f"bank-{reference}",
+                paid_at=PAID_AT,
+            )
+        case "waiting" if told["product"] == Product.CODE:
+            return Pending(action=AwaitCustomer())
+        case "waiting":
+            return Pending(action=QrCode(content=f"https://bank.invalid/{reference}"))
+        case "closed":
+            return Closed()
+        case "declined":
+            return Declined(code="declined", channel_code="NO", channel_message="not today")
+        case _:
+            return NotFound()
+
+
+def _refund(reference: str, told: Mapping[str, Any]) -> RefundOutcome:
+    match told["state"]:
+        case "refunded":
+            return Refunded(
+                amount=Money(told["amount"], "CNY"), channel_reference=f"bank-{reference}"
+            )
+        case "refused":
+            return RefundRefused(code="refused", channel_code="NO", channel_message="not enough")
+        case _:
+            return NotFound()
+
+
+BANK = ChannelType(manifest=MANIFEST, settings=BankSettings, open=BankChannel)
+
+
+@dataclass
+class BankTransport:
+    """Drives operations against ``bank``; takes the next of ``faults`` for each request."""
+
+    bank: Bank
+    faults: list[Fault | None] = field(default_factory=list)
+    sent: list[str] = field(default_factory=list)
+    """The verb of every request that arrived."""
+
+    async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
+        driven = exchange(operation)
+        try:
+            request = next(driven)
+            while True:
+                try:
+                    response = self._send(request)
+                except (ConnectFailed, AnswerLost) as error:
+                    request = driven.throw(error)
+                else:
+                    request = driven.send(response)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    def _send(self, request: HttpRequest) -> HttpResponse:
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is Fault.NOT_CONNECTED:
+            raise ConnectFailed("refused")
+        if fault is Fault.REQUEST_LOST:
+            raise AnswerLost("reset before the bank read it")
+        response = self.bank.answer(request)
+        self.sent.append(request.url.rpartition("/")[2])
+        if fault is Fault.ANSWER_LOST:
+            raise AnswerLost("reset before the answer")
+        return response
