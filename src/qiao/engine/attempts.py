@@ -15,7 +15,7 @@ from qiao.channels.requests import PaymentQuery, PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
-from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending
+from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending, Unknown
 from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
 from qiao.engine.accounts import Account
 from qiao.engine.errors import Conflict
@@ -181,6 +181,9 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
     now = engine.now()
     if attempt.state is AttemptState.SENDING and now < attempt.sent_at + LEASE:
         return attempt  # somebody waits for its answer
+    if attempt.state is AttemptState.SENDING:
+        await settle(engine, attempt, Unknown(reason="its sending was never heard of again"))
+        attempt = await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
     late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE

@@ -35,7 +35,7 @@ EVENT_TYPES: Final = frozenset(
         "refund.failed",
     }
 )
-RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 64_800, 72_000)
+RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 64_800, 86_400)
 """How long to wait after each failed try: twelve tries in three days."""
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how every secret begins
 SECRET_BYTES: Final = 32

@@ -80,6 +80,12 @@ class Fault(StrEnum):
     NOT_CONNECTED = "not_connected"
     REQUEST_LOST = "request_lost"
     ANSWER_LOST = "answer_lost"
+    DIES_BEFORE = "dies_before"
+    DIES_AFTER = "dies_after"
+
+
+class ProcessDied(Exception):
+    """Our process ended in the middle of a request: nothing after it happens."""
 
 
 @dataclass
@@ -292,13 +298,26 @@ BANK = ChannelType(manifest=MANIFEST, settings=BankSettings, open=BankChannel)
 
 
 @dataclass
+class Shop:
+    """The merchant's side: the webhooks that came. Answers with the next of ``answers``, or 200."""
+
+    inbox: list[HttpRequest] = field(default_factory=list)
+    answers: list[int] = field(default_factory=list)
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        self.inbox.append(request)
+        return HttpResponse(status=self.answers.pop(0) if self.answers else 200)
+
+
+@dataclass
 class BankTransport:
-    """Drives operations against ``bank``; takes the next of ``faults`` for each request."""
+    """Drives operations against ``bank``; takes the next of ``faults`` for each request to it."""
 
     bank: Bank
+    shop: Shop = field(default_factory=Shop)
     faults: list[Fault | None] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
-    """The verb of every request that arrived."""
+    """The verb of every request that arrived at the bank."""
 
     async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
         driven = exchange(operation)
@@ -315,13 +334,19 @@ class BankTransport:
             return end.value  # type: ignore[no-any-return]
 
     def _send(self, request: HttpRequest) -> HttpResponse:
+        if not request.url.startswith("https://bank.invalid/"):
+            return self.shop.answer(request)
         fault = self.faults.pop(0) if self.faults else None
+        if fault is Fault.DIES_BEFORE:
+            raise ProcessDied
         if fault is Fault.NOT_CONNECTED:
             raise ConnectFailed("refused")
         if fault is Fault.REQUEST_LOST:
             raise AnswerLost("reset before the bank read it")
         response = self.bank.answer(request)
         self.sent.append(request.url.rpartition("/")[2])
+        if fault is Fault.DIES_AFTER:
+            raise ProcessDied
         if fault is Fault.ANSWER_LOST:
             raise AnswerLost("reset before the answer")
         return response

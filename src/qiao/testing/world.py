@@ -94,14 +94,17 @@ class World:
         """Let time pass until no job is left."""
         for _ in range(200):
             await self.work()
-            if not await self.engine.database.fetch_value("SELECT count(*) FROM job"):
+            left = await self.engine.database.fetch_value(
+                "SELECT count(*) FROM job WHERE merchant_id = $1", self.scope.merchant_id
+            )
+            if not left:
                 return
             self.clock.pass_by(**(step or {"minutes": 10}))
         raise AssertionError("there is no end to the jobs")
 
 
-async def make_world(database: Database) -> World:
-    """A merchant with one account at the bank."""
+async def make_world(database: Database, scope: Scope = SCOPE) -> World:
+    """A merchant with one account at the bank; several may live in one database."""
     bank, clock = Bank(), Clock()
     transport = BankTransport(bank)
     seal = Seal([Seal.new_key()])
@@ -113,13 +116,13 @@ async def make_world(database: Database) -> World:
         public_url="https://qiao.invalid",
         now=clock,
     )
-    await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
+    await add_merchant(engine, "Tea house", merchant_id=scope.merchant_id)
     await engine.accounts.put(
-        merchant_id=SCOPE.merchant_id,
+        merchant_id=scope.merchant_id,
         account_id=ACCOUNT_ID,
         live=False,
         channel="bank",
         name="bank",
         settings={"key": bank.key},
     )
-    return World(engine=engine, bank=bank, transport=transport, clock=clock)
+    return World(engine=engine, bank=bank, transport=transport, clock=clock, scope=scope)

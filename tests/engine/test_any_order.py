@@ -1,0 +1,200 @@
+"""Whatever happens in whatever order, the books agree with the bank in the end.
+
+Orders, attempts, refunds, closings, notifications twice and in any order, lost requests and
+answers, our process dying in the middle, time passing: after each step what may never be broken
+holds, and at the end, when every job is done, every fen at the bank is accounted for.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    consumes,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+
+from qiao.domain.errors import InvalidInput
+from qiao.engine.closing import close
+from qiao.engine.notifications import receive
+from qiao.engine.payments import list_payments
+from qiao.engine.records import Payment
+from qiao.engine.refunds import refund
+from qiao.engine.runtime import Scope
+from qiao.engine.webhooks import add_endpoint
+from qiao.store.database import Database, open_database
+from qiao.testing.bank import Fault, ProcessDied
+from qiao.testing.world import World, make_world
+
+Result = TypeVar("Result")
+FAULTS = st.lists(st.sampled_from([None, None, *Fault]), max_size=3)
+FINAL = ("paid", "closed")
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """One merchant, in a database that it shares with the merchants of other examples."""
+
+    runner: asyncio.Runner
+    database: Database
+    examples = 0
+
+    payments = Bundle("payments")
+    notices = Bundle("notices")
+
+    @initialize()
+    def begin(self) -> None:
+        type(self).examples += 1
+        scope = Scope(merchant_id=f"mer_{self.examples}", live=False)
+        self.world: World = self.run(make_world(self.database, scope))
+        self.finals: dict[str, str] = {}
+        self.run(add_endpoint(self.world.engine, scope, "https://shop.invalid/"))
+
+    def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return self.runner.run(work)
+
+    def attempted(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Do it; a refusal is well, and our process may die of it."""
+        try:
+            self.run(work)
+        except (InvalidInput, ProcessDied):
+            pass
+        finally:
+            self.world.transport.faults.clear()
+
+    @rule(target=payments, minor=st.integers(1, 5))
+    def accept(self, minor: int) -> Payment:
+        return self.run(self.world.accept(minor))
+
+    @rule(payment=payments, code=st.sampled_from([None, "284561", "000000"]), faults=FAULTS)
+    def attempt(self, payment: Payment, code: str | None, faults: list[Fault | None]) -> None:
+        self.attempted(self.world.attempt(payment, *faults, code=code))
+
+    @rule(payment=payments, faults=FAULTS)
+    def close(self, payment: Payment, faults: list[Fault | None]) -> None:
+        self.world.transport.faults[:] = faults
+        self.attempted(close(self.world.engine, self.world.scope, payment.payment_id))
+
+    @rule(payment=payments, minor=st.integers(1, 5), faults=FAULTS)
+    def refund(self, payment: Payment, minor: int, faults: list[Fault | None]) -> None:
+        self.world.transport.faults[:] = faults
+        self.attempted(
+            refund(self.world.engine, self.world.scope, payment.payment_id, amount_minor=minor)
+        )
+
+    @rule(data=st.data())
+    def customer_pays(self, data: st.DataObject) -> None:
+        orders = sorted(self.world.bank.orders)
+        if orders:
+            self.world.bank.pay(data.draw(st.sampled_from(orders)))
+
+    @rule(target=notices, data=st.data())
+    def bank_writes(self, data: st.DataObject) -> Any:
+        orders = sorted(self.world.bank.orders)
+        if not orders:
+            return multiple()
+        return self.world.bank.payment_notice(data.draw(st.sampled_from(orders)))
+
+    @rule(notice=notices)
+    def notified(self, notice: Any) -> None:
+        self.run(self.tell(notice))
+
+    @rule(notice=consumes(notices))
+    def notified_twice_at_once(self, notice: Any) -> None:
+        async def both() -> None:
+            await asyncio.gather(self.tell(notice), self.tell(notice))
+
+        self.run(both())
+
+    @rule(seconds=st.sampled_from([5, 40, 700, 2000]), faults=FAULTS)
+    def time_passes(self, seconds: int, faults: list[Fault | None]) -> None:
+        self.world.clock.pass_by(seconds=seconds)
+        self.world.transport.faults[:] = faults
+        self.run(self.world.work())
+        self.world.transport.faults.clear()
+
+    async def tell(self, notice: Any) -> None:
+        world = self.world
+        reply = await receive(world.engine, world.scope.merchant_id, world.account_id, notice)
+        assert reply.status == 200
+
+    @invariant()
+    def nothing_is_broken(self) -> None:
+        self.run(self.check())
+
+    async def check(self) -> None:
+        world = self.world
+        for payment in await list_payments(world.engine, world.scope, limit=100):
+            assert payment.refunded_minor <= payment.captured_minor <= payment.amount_minor
+            before = self.finals.get(payment.payment_id)
+            assert before in (None, payment.state)
+            if payment.state in FINAL:
+                self.finals[payment.payment_id] = payment.state
+            events = Counter(await world.events(payment))
+            assert events["payment.paid"] == (payment.state == "paid")
+            attempts = await world.attempts(payment)
+            kept = [one for one in attempts if one.state == "succeeded"]
+            assert len(kept) == (payment.state == "paid")
+            refunds = await world.refunds(payment)
+            for attempt in attempts:
+                reserved = sum(
+                    one.amount_minor
+                    for one in refunds
+                    if one.attempt_id == attempt.attempt_id and one.state != "failed"
+                )
+                assert reserved == attempt.reserved_minor <= attempt.captured_minor
+
+    def teardown(self) -> None:
+        if hasattr(self, "world"):
+            self.run(self.end())
+
+    async def end(self) -> None:
+        world = self.world
+        for reference, order in world.bank.orders.items():
+            if order.state == "paid":
+                await self.tell(world.bank.payment_notice(reference))
+        await world.work_until_quiet(hours=1)
+        await self.check()
+        for payment in await list_payments(world.engine, world.scope, limit=100):
+            assert payment.state in FINAL
+            references = [one.reference for one in await world.attempts(payment)]
+            orders = [world.bank.orders[one] for one in references if one in world.bank.orders]
+            at_bank = sum(order.left for order in orders if order.state == "paid")
+            assert at_bank == payment.captured_minor - payment.refunded_minor
+        await self.check_webhooks()
+
+    async def check_webhooks(self) -> None:
+        rows = await self.database.fetch(
+            "SELECT event_id FROM event WHERE merchant_id = $1", self.world.scope.merchant_id
+        )
+        inbox = self.world.transport.shop.inbox
+        told = {(request.headers["webhook-id"], request.body) for request in inbox}
+        assert sorted(event_id for event_id, _ in told) == sorted(row["event_id"] for row in rows)
+
+
+def test_any_order(postgres_url: str) -> None:
+    with asyncio.Runner() as runner:
+        opening = open_database(postgres_url, min_size=1, max_size=8)
+        database = runner.run(opening.__aenter__())
+        try:
+            machine = type("Machine", (AnyOrder,), {"runner": runner, "database": database})
+            run_state_machine_as_test(
+                machine,
+                settings=settings(
+                    max_examples=int(os.environ.get("QIAO_TEST_EXAMPLES", "60")),
+                    stateful_step_count=25,
+                    deadline=None,
+                    suppress_health_check=list(HealthCheck),
+                ),
+            )
+        finally:
+            runner.run(opening.__aexit__(None, None, None))
