@@ -1,0 +1,41 @@
+"""What happened, as it was told to the merchant: events are written once and never changed."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.runtime import Engine, Scope
+from qiao.store.sql import load_statements
+
+SQL = load_statements("payments")
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """Something that happened to a payment; ``data`` is what it was about, as it was then."""
+
+    event_id: str
+    type: str
+    payment_id: str
+    data: dict[str, Any]
+    created_at: datetime
+
+
+async def list_events(
+    engine: Engine,
+    scope: Scope,
+    *,
+    payment_id: str | None = None,
+    before: str | None = None,
+    limit: int = 20,
+) -> list[Event]:
+    """The newest first; ``before`` is the id that ended the page before. Raises InvalidId."""
+    if payment_id is not None:
+        parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
+    if before is not None:
+        parse_id(IdKind.EVENT, before, field="before")
+    rows = await engine.database.fetch(
+        SQL.events, scope.merchant_id, scope.live, payment_id, before, limit
+    )
+    return [msgspec.convert(dict(row.items()), Event) for row in rows]

@@ -1,0 +1,1 @@
+"""The doors: parse, call a use case, render. No rule about money lives here."""

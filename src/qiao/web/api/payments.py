@@ -1,0 +1,228 @@
+"""Payments: accept, attempt, show, ask, close, refund."""
+
+from typing import Annotated, Any
+
+from litestar import Request, Response, Router, get, post
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+
+from qiao.domain.money import Money
+from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
+from qiao.engine.closing import close
+from qiao.engine.payments import (
+    Order,
+    accept,
+    attempts_of,
+    list_payments,
+    payment_now,
+    refunds_of,
+    show,
+)
+from qiao.engine.records import Payment
+from qiao.engine.refunds import refund, show_refund
+from qiao.engine.runtime import Engine, IdempotencyKey
+from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.api.documents import (
+    AttemptDocument,
+    MethodInput,
+    Page,
+    PaymentDocument,
+    PaymentInput,
+    RefundDocument,
+    RefundInput,
+    attempt_document,
+    payment_document,
+    refund_document,
+)
+from qiao.web.api.responses import refusals
+from qiao.web.bodies import check_body, idempotency_key
+
+AnyRequest = Request[Any, Any, Any]
+Key = Annotated[
+    str | None,
+    HeaderParameter(
+        name="Idempotency-Key",
+        pattern=r"^[!-~]{1,128}$",
+        description="the same key with the same body gives the same answer and does nothing twice",
+    ),
+]
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+
+
+def read_method(given: MethodInput) -> Method:
+    return Method(
+        channel=given.channel,
+        product=given.product,
+        payer=given.payer,
+        auth_code=given.auth_code,
+        client_ip=given.client_ip,
+        return_url=given.return_url,
+    )
+
+
+async def _whole(engine: Engine, payment: Payment) -> PaymentDocument:
+    return payment_document(
+        payment,
+        engine.public_url,
+        await attempts_of(engine, payment),
+        await refunds_of(engine, payment),
+    )
+
+
+async def _key(request: AnyRequest) -> IdempotencyKey | None:
+    return idempotency_key(request, await request.body())
+
+
+def _for_attempt(key: IdempotencyKey | None) -> IdempotencyKey | None:
+    """The attempt that the same request asks for has a key of its own."""
+    return key and IdempotencyKey(key=f"{key.key}/attempt", body_digest=key.body_digest)
+
+
+@post("/payments", before_request=check_body, responses=refusals(404, 409, 413), tags=["Payments"])
+async def create_payment(
+    data: JSONBody[PaymentInput],
+    request: AnyRequest,
+    engine: TheEngine,
+    merchant: TheMerchant,
+    idempotency: Key = None,
+) -> Response[PaymentDocument]:
+    """Accept an order, and attempt it at once when a method is given.
+
+    The same order number gives the same payment, with 200 instead of 201.
+    """
+    key = await _key(request)
+    order = Order(
+        order_id=data.order_id,
+        amount=Money(data.amount, data.currency),
+        description=data.description,
+        methods=tuple(data.methods),
+        return_url=data.return_url,
+        metadata=data.metadata,
+        expires_in_seconds=data.expires_in,
+    )
+    accepted = await accept(engine, merchant, order, key=key)
+    payment, attempts = accepted.payment, []
+    if data.method is not None:
+        method = read_method(data.method)
+        tried = await attempt(engine, merchant, payment.payment_id, method, key=_for_attempt(key))
+        attempts = [tried]
+        payment = await payment_now(engine, merchant.merchant_id, payment.payment_id)
+    return Response(
+        payment_document(payment, engine.public_url, attempts),
+        status_code=201 if accepted.created else 200,
+    )
+
+
+@get("/payments", responses=refusals(), tags=["Payments"])
+async def get_payments(
+    engine: TheEngine,
+    merchant: TheMerchant,
+    limit: Limit = 20,
+    before: FromQuery[str | None] = None,
+) -> Page[PaymentDocument]:
+    """The newest payments first."""
+    found = await list_payments(engine, merchant, before=before, limit=limit)
+    return Page(
+        data=[payment_document(one, engine.public_url) for one in found],
+        has_more=len(found) == limit,
+    )
+
+
+@get("/payments/{payment_id:str}", responses=refusals(404), tags=["Payments"])
+async def get_payment(
+    payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> PaymentDocument:
+    """The payment with its attempts and refunds."""
+    return await _whole(engine, await show(engine, merchant, payment_id))
+
+
+@post(
+    "/payments/{payment_id:str}/attempts",
+    before_request=check_body,
+    responses=refusals(404, 409, 413),
+    tags=["Payments"],
+)
+async def create_attempt(
+    payment_id: FromPath[str],
+    data: JSONBody[MethodInput],
+    request: AnyRequest,
+    engine: TheEngine,
+    merchant: TheMerchant,
+    idempotency: Key = None,
+) -> AttemptDocument:
+    """Ask a channel for the payment. The same method again gives the attempt that waits."""
+    key = await _key(request)
+    tried = await attempt(engine, merchant, payment_id, read_method(data), key=key)
+    return attempt_document(tried)
+
+
+@post(
+    "/payments/{payment_id:str}/query", status_code=200, responses=refusals(404), tags=["Payments"]
+)
+async def query_payment(
+    payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> PaymentDocument:
+    """Ask the channel now how it stands with the payment, and show it."""
+    payment = await show(engine, merchant, payment_id)
+    for one in await attempts_of(engine, payment):
+        if one.state in UNSETTLED:
+            await ask(engine, one)
+    return await _whole(engine, await show(engine, merchant, payment_id))
+
+
+@post(
+    "/payments/{payment_id:str}/close", status_code=200, responses=refusals(404), tags=["Payments"]
+)
+async def close_payment(
+    payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> PaymentDocument:
+    """Close it now, or as soon as no attempt can bring money any more; a paid one stays paid."""
+    return await _whole(engine, await close(engine, merchant, payment_id))
+
+
+@post(
+    "/payments/{payment_id:str}/refunds",
+    before_request=check_body,
+    responses=refusals(404, 409, 413),
+    tags=["Refunds"],
+)
+async def create_refund(
+    payment_id: FromPath[str],
+    data: JSONBody[RefundInput],
+    request: AnyRequest,
+    engine: TheEngine,
+    merchant: TheMerchant,
+    idempotency: Key = None,
+) -> RefundDocument:
+    """Give a part of a paid payment back, or all that is left of it."""
+    given = await refund(
+        engine,
+        merchant,
+        payment_id,
+        amount_minor=data.amount,
+        reason=data.reason,
+        key=await _key(request),
+    )
+    return refund_document(given)
+
+
+@get("/refunds/{refund_id:str}", responses=refusals(404), tags=["Refunds"])
+async def get_refund(
+    refund_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> RefundDocument:
+    """The refund as it is now."""
+    return refund_document(await show_refund(engine, merchant, refund_id))
+
+
+payments = Router(
+    "/",
+    route_handlers=[
+        create_payment,
+        get_payments,
+        get_payment,
+        create_attempt,
+        query_payment,
+        close_payment,
+        create_refund,
+        get_refund,
+    ],
+)

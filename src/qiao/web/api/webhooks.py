@@ -1,0 +1,166 @@
+"""Events, webhook endpoints and their deliveries; the merchant's channels."""
+
+from typing import Annotated
+
+from litestar import Router, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+
+from qiao.engine.events import list_events
+from qiao.engine.webhooks import (
+    Endpoint,
+    add_endpoint,
+    deliveries,
+    endpoints,
+    remove_endpoint,
+    replay,
+)
+from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.api.documents import (
+    ChannelDocument,
+    DeliveryDocument,
+    EndpointDocument,
+    EndpointInput,
+    EventDocument,
+    Page,
+)
+from qiao.web.api.responses import refusals
+from qiao.web.bodies import check_body
+
+Limit = Annotated[int, QueryParameter(ge=1, le=100)]
+
+
+def _document(endpoint: Endpoint, secret: str | None = None) -> EndpointDocument:
+    return EndpointDocument(
+        id=endpoint.endpoint_id,
+        url=endpoint.url,
+        event_types=endpoint.event_types,
+        enabled=endpoint.enabled,
+        created_at=endpoint.created_at,
+        secret=secret,
+    )
+
+
+@get("/events", responses=refusals(), tags=["Events"])
+async def get_events(
+    engine: TheEngine,
+    merchant: TheMerchant,
+    limit: Limit = 20,
+    before: FromQuery[str | None] = None,
+    payment_id: FromQuery[str | None] = None,
+) -> Page[EventDocument]:
+    """What happened, the newest first; of one payment when ``payment_id`` is given."""
+    found = await list_events(engine, merchant, payment_id=payment_id, before=before, limit=limit)
+    return Page(
+        data=[
+            EventDocument(
+                id=one.event_id,
+                type=one.type,
+                payment_id=one.payment_id,
+                created_at=one.created_at,
+                data=one.data,
+            )
+            for one in found
+        ],
+        has_more=len(found) == limit,
+    )
+
+
+@post("/webhook_endpoints", before_request=check_body, responses=refusals(413), tags=["Webhooks"])
+async def create_endpoint(
+    data: JSONBody[EndpointInput], engine: TheEngine, merchant: TheMerchant
+) -> EndpointDocument:
+    """Send events there from now on. The secret is shown only in this answer."""
+    endpoint, secret = await add_endpoint(engine, merchant, data.url, event_types=data.event_types)
+    return _document(endpoint, secret)
+
+
+@get("/webhook_endpoints", responses=refusals(), tags=["Webhooks"])
+async def get_endpoints(engine: TheEngine, merchant: TheMerchant) -> Page[EndpointDocument]:
+    """Every endpoint of this mode."""
+    found = await endpoints(engine, merchant)
+    return Page(data=[_document(one) for one in found], has_more=False)
+
+
+@delete("/webhook_endpoints/{endpoint_id:str}", responses=refusals(404), tags=["Webhooks"])
+async def delete_endpoint(
+    endpoint_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> None:
+    """Send nothing there any more."""
+    await remove_endpoint(engine, merchant, endpoint_id)
+
+
+@get("/webhook_endpoints/{endpoint_id:str}/deliveries", responses=refusals(404), tags=["Webhooks"])
+async def get_deliveries(
+    endpoint_id: FromPath[str],
+    engine: TheEngine,
+    merchant: TheMerchant,
+    limit: Limit = 20,
+    before: FromQuery[str | None] = None,
+) -> Page[DeliveryDocument]:
+    """How it stands with the events, the newest first."""
+    found = await deliveries(engine, merchant, endpoint_id, before=before, limit=limit)
+    return Page(
+        data=[
+            DeliveryDocument(
+                event_id=one.event_id,
+                type=one.type,
+                state=one.state,
+                tries=one.tries,
+                last_status=one.last_status,
+                last_error=one.last_error,
+                last_tried_at=one.last_tried_at,
+                delivered_at=one.delivered_at,
+            )
+            for one in found
+        ],
+        has_more=len(found) == limit,
+    )
+
+
+@post(
+    "/webhook_endpoints/{endpoint_id:str}/deliveries/{event_id:str}/replay",
+    status_code=202,
+    responses=refusals(404),
+    tags=["Webhooks"],
+)
+async def replay_delivery(
+    endpoint_id: FromPath[str],
+    event_id: FromPath[str],
+    engine: TheEngine,
+    merchant: TheMerchant,
+) -> None:
+    """Send the event again: the same id and the same bytes."""
+    await replay(engine, merchant, endpoint_id, event_id)
+
+
+@get("/channels", responses=refusals(), tags=["Channels"])
+async def get_channels(engine: TheEngine, merchant: TheMerchant) -> Page[ChannelDocument]:
+    """The channels that the merchant can be paid through in this mode."""
+    accounts = await engine.accounts.usable(merchant.merchant_id, live=merchant.live)
+    manifests = {one.channel_id: one.channel.manifest for one in accounts}
+    return Page(
+        data=[
+            ChannelDocument(
+                id=one.id,
+                name=dict(one.name),
+                products=sorted(one.products),
+                currencies=sorted(one.currencies),
+            )
+            for one in manifests.values()
+        ],
+        has_more=False,
+    )
+
+
+webhooks = Router(
+    "/",
+    route_handlers=[
+        get_events,
+        create_endpoint,
+        get_endpoints,
+        delete_endpoint,
+        get_deliveries,
+        replay_delivery,
+        get_channels,
+    ],
+)

@@ -1,0 +1,63 @@
+"""The web application: every door on one engine."""
+
+from litestar import Litestar, Router, get
+from litestar.config.app import AppConfig
+from litestar.datastructures import State
+from litestar.di import Provide
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from qiao.engine.merchants import ApiKeys
+from qiao.engine.runtime import Engine
+from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, require_key
+from qiao.web.api.payments import payments
+from qiao.web.api.webhooks import webhooks
+from qiao.web.bodies import MAX_BODY_BYTES
+from qiao.web.notify import notify
+from qiao.web.problems import answer
+from qiao.web.reference import reference
+from qiao.web.simple import simple
+
+OPENAPI = OpenAPIConfig(
+    title="Qiao",
+    version="1",
+    description="One bridge from an order to every way of paying.",
+    path="/v1/schema",
+    render_plugins=[],
+    components=Components(
+        security_schemes={"key": SecurityScheme(type="http", scheme="bearer")},
+    ),
+    security=[{"key": []}],
+    use_handler_docstrings=True,
+)
+
+
+@get("/health", include_in_schema=False)
+async def health(engine: TheEngine) -> dict[str, str]:
+    """Whether this process can serve: the database answers."""
+    await engine.database.fetch_value("SELECT 1")
+    return {"status": "ok"}
+
+
+def create_app(engine: Engine) -> Litestar:
+    """The application; it neither opens nor closes the engine."""
+    merchants_own = Router(
+        "/",
+        route_handlers=[Router("/v1", route_handlers=[payments, webhooks]), simple],
+        guards=[require_key],
+        dependencies={"merchant": Provide(provide_merchant)},
+    )
+
+    def begin(config: AppConfig) -> AppConfig:
+        config.state = State({"doors": Doors(engine=engine, keys=ApiKeys(engine))})
+        return config
+
+    return Litestar(
+        [merchants_own, notify, reference, health],
+        dependencies={"engine": Provide(provide_engine)},
+        exception_handlers={Exception: answer},
+        openapi_config=OPENAPI,
+        request_max_body_size=MAX_BODY_BYTES,
+        on_app_init=[begin],
+        logging_config=None,
+    )

@@ -1,0 +1,93 @@
+"""Errors as RFC 9457 problem details: a stable code, the field at fault, and what to do."""
+
+from typing import Any
+
+import msgspec
+import structlog
+from litestar import MediaType, Request, Response
+from litestar.exceptions import HTTPException
+
+from qiao.domain.errors import InvalidInput
+from qiao.engine.errors import Conflict, Missing
+from qiao.store.errors import StoreUnavailable
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What went wrong with a request. Nothing was changed, unless the code is internal_error."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    field: str | None = None
+    remedy: str | None = None
+
+
+class Refused(Exception):
+    """A door refuses a request before it reaches a use case."""
+
+    def __init__(self, status: int, code: str, title: str, **more: str) -> None:
+        super().__init__(title)
+        self.problem = problem(status, code, title, **more)
+
+
+def problem(status: int, code: str, title: str, **more: str | None) -> Problem:
+    return Problem(type=f"urn:qiao:problem:{code}", title=title, status=status, code=code, **more)
+
+
+BY_STATUS = {
+    401: ("unauthorized", "who asks is not known"),
+    404: ("not_found", "there is nothing at this address"),
+    405: ("method_not_allowed", "this address does not take this method"),
+    413: ("body_too_large", "the body is too large"),
+}
+
+
+def describe(error: Exception) -> Problem:
+    """The problem that an error is. Only what Qiao raises on purpose tells anything."""
+    match error:
+        case Refused():
+            return error.problem
+        case InvalidInput():
+            status = {Missing: 404, Conflict: 409}.get(type(error), 400)
+            return problem(
+                status, error.code, str(error.args[0]), field=error.field, remedy=error.remedy
+            )
+        case StoreUnavailable():
+            return problem(
+                503,
+                "unavailable",
+                "the database does not answer",
+                remedy="send the request again, with the same Idempotency-Key",
+            )
+        case HTTPException():
+            code, title = BY_STATUS.get(error.status_code, ("bad_request", "not a good request"))
+            return problem(error.status_code, code, title, detail=error.detail or None)
+        case _:
+            return problem(
+                500,
+                "internal_error",
+                "something went wrong here",
+                remedy="send the request again, with the same Idempotency-Key",
+            )
+
+
+def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Litestar's handler for every exception."""
+    told = describe(error)
+    if told.status >= 500:
+        log.error("request_failed", path=request.url.path, error=type(error).__name__)
+    headers = {"content-type": "application/problem+json"}
+    if told.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if told.status == 503:
+        headers["retry-after"] = "1"
+    return Response(
+        msgspec.json.encode(told),
+        status_code=told.status,
+        headers=headers,
+        media_type=MediaType.JSON,
+    )
