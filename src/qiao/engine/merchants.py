@@ -29,9 +29,9 @@ async def add_merchant(engine: Engine, name: str, *, merchant_id: str | None = N
     return merchant_id
 
 
-async def merchant_name(engine: Engine, merchant_id: str) -> str:
-    """The merchant's name, as customers see it."""
-    name: str = await engine.database.fetch_value(SQL.merchant_name, merchant_id)
+async def merchant_name(engine: Engine, merchant_id: str) -> str | None:
+    """The merchant's name, as customers see it; None when there is no such merchant."""
+    name: str | None = await engine.database.fetch_value(SQL.merchant_name, merchant_id)
     return name
 
 

@@ -28,8 +28,18 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def _nothing_to_wake() -> None:
-    """Another process works the jobs off; it polls."""
+class Wake:
+    """Wakes the worker of this process, once there is one; those of others poll."""
+
+    def __init__(self) -> None:
+        self._wake: Callable[[], None] | None = None
+
+    def call(self, wake: Callable[[], None]) -> None:
+        self._wake = wake
+
+    def __call__(self) -> None:
+        if self._wake is not None:
+            self._wake()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +68,7 @@ class Engine:
     seal: Seal
     public_url: str
     now: Callable[[], datetime] = utc_now
-    wake: Callable[[], None] = _nothing_to_wake
+    wake: Wake = field(default_factory=Wake)
     context: Context = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,0 +1,116 @@
+"""Configuration: ``config.toml`` in the home folder, then ``QIAO_…`` in the environment.
+
+``QIAO_X_FILE`` names a file that holds the value of ``QIAO_X``, as containers hand out secrets.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from qiao.channels.settings import Secret, Settings
+from qiao.crypto.sealing import Seal
+from qiao.domain.errors import InvalidInput
+
+PREFIX = "QIAO_"
+SEAL_KEY_FILE = "seal.key"
+
+
+class Config(Settings, frozen=True, kw_only=True):
+    """How this server runs. Each field is a line of config.toml and QIAO_ in capitals."""
+
+    home: str
+    """Where data is kept when nothing else is said."""
+    database_url: Secret | None = None
+    """A PostgreSQL of your own; without it an embedded one runs in ``home``."""
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8080
+    public_url: str | None = None
+    """How customers and channels reach us; http://host:port without it."""
+    seal_keys: Secret | None = None
+    """Fernet keys that seal accounts' settings at rest, the newest first, apart by commas."""
+
+    @property
+    def base_url(self) -> str:
+        return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+
+def load_config(environment: Mapping[str, str] | None = None) -> Config:
+    """Raises InvalidInput that names the setting and where it came from."""
+    given = os.environ if environment is None else environment
+    home = Path(given.get("QIAO_HOME") or _default_home(given)).expanduser().absolute()
+    values: dict[str, Any] = {**_file(home / "config.toml"), **_environment(given)}
+    values["home"] = str(home)
+    try:
+        return msgspec.convert(values, Config, strict=False)
+    except msgspec.ValidationError as error:
+        text, _, path = str(error).partition(" - at ")
+        raise InvalidInput(
+            text,
+            field=path.strip("`").removeprefix("$.") or "config",
+            remedy=f"mend it in {home / 'config.toml'} or in the environment "
+            f"({', '.join(sorted(PREFIX + name.upper() for name in Config.__struct_fields__))})",
+        ) from None
+
+
+def load_seal(config: Config) -> Seal:
+    """The seal of the configuration, or of a key that is made once and kept in the home folder."""
+    if config.seal_keys:
+        return _seal(config.seal_keys.split(","), "seal_keys")
+    path = Path(config.home) / SEAL_KEY_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        pass
+    else:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(Seal.new_key())
+    return _seal(path.read_text().split(","), str(path))
+
+
+def _seal(keys: list[str], field: str) -> Seal:
+    try:
+        return Seal([key.strip() for key in keys])
+    except ValueError:
+        raise InvalidInput(
+            "not a sealing key", field=field, remedy="make one with: qiao config new-seal-key"
+        ) from None
+
+
+def _default_home(given: Mapping[str, str]) -> Path:
+    data = given.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data) / "qiao"
+
+
+def _file(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            str(error), field=str(path), remedy="write lines such as: port = 8080"
+        ) from None
+
+
+def _environment(given: Mapping[str, str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in Config.__struct_fields__:
+        variable = PREFIX + name.upper()
+        if variable in given:
+            found[name] = given[variable]
+        elif (path := given.get(f"{variable}_FILE")) is not None:
+            try:
+                found[name] = Path(path).read_text("utf-8").strip()
+            except OSError as error:
+                raise InvalidInput(
+                    f"cannot be read: {error.strerror}",
+                    field=f"{variable}_FILE",
+                    remedy="name a file that this process may read",
+                ) from None
+    return found

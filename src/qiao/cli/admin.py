@@ -1,0 +1,172 @@
+"""Merchants, keys, accounts, configuration and the database: commands of who runs the server."""
+
+import asyncio
+import tomllib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from qiao.bootstrap.config import Config, load_config
+from qiao.bootstrap.engine import open_database_url, open_engine
+from qiao.cli.output import Json, out, print_fields, print_json
+from qiao.crypto.sealing import Seal
+from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.merchants import add_merchant, issue_api_key, merchant_name
+from qiao.engine.runtime import Engine, Scope
+from qiao.store.migrate import SchemaStatus, migrate, status
+
+Result = TypeVar("Result")
+merchant = typer.Typer(no_args_is_help=True)
+key = typer.Typer(no_args_is_help=True)
+account = typer.Typer(no_args_is_help=True)
+settings = typer.Typer(no_args_is_help=True)
+database = typer.Typer(no_args_is_help=True)
+
+MerchantId = Annotated[str, typer.Argument(help="The merchant's id.")]
+Live = Annotated[bool, typer.Option("--live/--test", help="For real money, or for tests.")]
+
+
+def _with_engine(work: Callable[[Engine], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        async with open_engine(load_config(), max_connections=2) as engine:
+            return await work(engine)
+
+    return asyncio.run(run())
+
+
+@merchant.command("add")
+def add(name: Annotated[str, typer.Argument()], *, as_json: Json = False) -> None:
+    """A new merchant; customers see its name."""
+    merchant_id = _with_engine(lambda engine: add_merchant(engine, name))
+    _show({"merchant_id": merchant_id, "name": name}, as_json=as_json)
+
+
+@key.command("issue")
+def issue(merchant_id: MerchantId, *, live: Live = False, as_json: Json = False) -> None:
+    """A new API key. It is shown only here."""
+
+    async def work(engine: Engine) -> str:
+        await _check_merchant(engine, merchant_id)
+        return await issue_api_key(engine, Scope(merchant_id=merchant_id, live=live))
+
+    _show({"api_key": _with_engine(work), "live": live}, as_json=as_json)
+
+
+@account.command("put")
+def put(
+    merchant_id: MerchantId,
+    channel: Annotated[str, typer.Argument(help="The channel's id; see: qiao channels.")],
+    settings_file: Annotated[
+        Path, typer.Argument(help="A TOML file with the account's settings.", dir_okay=False)
+    ],
+    *,
+    name: Annotated[str | None, typer.Option(help="To tell several accounts apart.")] = None,
+    priority: Annotated[int, typer.Option(help="The lowest is tried first.")] = 0,
+    live: Live = False,
+    as_json: Json = False,
+) -> None:
+    """Add a merchant's account at a channel, or change the one of that name."""
+    values = _read_toml(settings_file)
+
+    async def work(engine: Engine) -> dict[str, Any]:
+        await _check_merchant(engine, merchant_id)
+        account_id = await engine.accounts.put(
+            merchant_id=merchant_id,
+            account_id=engine.new_id(IdKind.CHANNEL_ACCOUNT),
+            live=live,
+            channel=channel,
+            name=name or channel,
+            settings=values,
+            priority=priority,
+        )
+        return {
+            "account_id": account_id,
+            "channel": channel,
+            "live": live,
+            "notify_url": engine.notify_url(merchant_id, account_id),
+        }
+
+    _show(_with_engine(work), as_json=as_json)
+
+
+@settings.command("check")
+def check(*, as_json: Json = False) -> None:
+    """What this server's configuration is; secrets are not shown."""
+    config = load_config()
+    _show(
+        {
+            "home": config.home,
+            "database": "your own (database_url)" if config.database_url else "embedded",
+            "listens_on": f"{config.host}:{config.port}",
+            "public_url": config.base_url,
+            "seal": "from the configuration" if config.seal_keys else "a key file in home",
+        },
+        as_json=as_json,
+    )
+
+
+@settings.command("new-seal-key")
+def new_seal_key() -> None:
+    """A key for ``seal_keys``; put it before the ones that are there."""
+    typer.echo(Seal.new_key())
+
+
+@database.command("status")
+def database_status(*, as_json: Json = False) -> None:
+    """Which schema the database has, and which this version wants."""
+
+    async def work(url: str) -> SchemaStatus:
+        return await status(url)
+
+    found = _with_url(load_config(), work)
+    shown = {"current": found.current, "head": found.head, "up_to_date": found.is_current}
+    _show(shown, as_json=as_json)
+
+
+@database.command("migrate")
+def database_migrate(*, as_json: Json = False) -> None:
+    """Bring the database to this version's schema; ``serve`` does so by itself."""
+    applied = _with_url(load_config(), migrate)
+    if as_json:
+        print_json({"applied": applied})
+    else:
+        out.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
+
+
+def _with_url(config: Config, work: Callable[[str], Awaitable[Result]]) -> Result:
+    async def run() -> Result:
+        async with open_database_url(config) as url:
+            return await work(url)
+
+    return asyncio.run(run())
+
+
+async def _check_merchant(engine: Engine, merchant_id: str) -> None:
+    parse_id(IdKind.MERCHANT, merchant_id, field="merchant_id")
+    if await merchant_name(engine, merchant_id) is None:
+        raise InvalidInput(
+            "there is no such merchant", field="merchant_id", remedy="add one: qiao merchant add"
+        )
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot be read: {error.strerror}", field=str(path), remedy="name a file"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            str(error), field=str(path), remedy='write lines such as: app_id = "2021…"'
+        ) from None
+
+
+def _show(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print_json(document)
+    else:
+        print_fields(document, tuple(document))

@@ -1,0 +1,150 @@
+"""The command as a program: what it prints, what it returns, and what it says of wrong input."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, postgres_url: str) -> dict[str, str]:
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    return {**kept, "QIAO_HOME": str(tmp_path), "QIAO_DATABASE_URL": postgres_url, "COLUMNS": "200"}
+
+
+@pytest.fixture
+def run(environment: dict[str, str]) -> Run:
+    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*QIAO, *arguments],
+            env={**environment, **more},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def server(environment: dict[str, str]) -> Iterator[str]:
+    """The URL of ``qiao serve`` in a process of its own."""
+    process = subprocess.Popen(
+        [*QIAO, "serve", "--port", "0", "--json"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    text = ""
+    while not text.endswith("}\n"):
+        line = process.stdout.readline()
+        assert line, "the server ended before it served"
+        text += line
+    yield json.loads(text)["url"]
+    process.terminate()
+    assert process.wait(timeout=60) == 0
+    process.stdout.close()
+
+
+def told(done: "subprocess.CompletedProcess[str]") -> Any:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_from_merchant_to_closed_payment(run: Run, server: str) -> None:
+    merchant = told(run("merchant", "add", "茶馆", "--json"))["merchant_id"]
+    key = told(run("key", "issue", merchant, "--json"))["api_key"]
+    access = {"QIAO_URL": server, "QIAO_API_KEY": key}
+    payment = told(run("pay", "12.50", "--order", "o-1", "--json", **access))
+    assert (payment["amount"], payment["state"]) == (1250, "open")
+    shown = run("query", payment["id"], **access)
+    assert payment["id"] in shown.stdout
+    refused = run("refund", payment["id"], "1", **access)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "not paid" in refused.stderr
+    assert "→ refund it once it is paid" in refused.stderr
+    assert told(run("close", payment["id"], "--json", **access))["state"] == "closed"
+
+
+def test_an_account_from_a_file(run: Run, tmp_path: Path) -> None:
+    merchant = told(run("merchant", "add", "茶馆", "--json"))["merchant_id"]
+    file = tmp_path / "alipay.toml"
+    file.write_text('app_id = "2021000000000001"\n')
+    refused = run("account", "put", merchant, "alipay", str(file))
+    assert refused.returncode == 2
+    assert "settings." in refused.stderr
+    unknown = run("account", "put", merchant, "pigeon", str(file))
+    assert "there is no channel 'pigeon'" in unknown.stderr
+    nobody = run("account", "put", "mer_00000000000000000000000000", "alipay", str(file))
+    assert "there is no such merchant" in nobody.stderr
+    file.write_text("app_id =")
+    assert "Invalid value" in run("account", "put", merchant, "alipay", str(file)).stderr
+
+
+def test_channels(run: Run) -> None:
+    assert "alipay" in {one["id"] for one in told(run("channels", "--json"))}
+    assert "支付宝" in run("channels").stdout
+
+
+def test_a_new_channel(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "src/qiao/channels").mkdir(parents=True)
+    (tmp_path / "src/qiao/channels/interface.py").touch()
+    made = told(run("channel", "new", "carrier_pigeon", "--root", str(tmp_path), "--json"))
+    assert any(path.endswith("carrier_pigeon/channel.py") for path in made["files"])
+    assert "carrier_pigeon" in made["entry_point"]
+    again = run("channel", "new", "carrier_pigeon", "--root", str(tmp_path))
+    assert again.returncode == 2
+
+
+def test_the_database_and_the_configuration(run: Run) -> None:
+    assert told(run("db", "status", "--json"))["up_to_date"] is True
+    assert told(run("db", "migrate", "--json")) == {"applied": []}
+    shown = run("config", "check")
+    assert "your own (database_url)" in shown.stdout
+    assert "postgresql://" not in shown.stdout
+    assert len(run("config", "new-seal-key").stdout.strip()) == 44
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment_", "said"),
+    [
+        (["pay", "1"], {}, "QIAO_API_KEY"),
+        (["pay", "1.234"], {"QIAO_API_KEY": "x"}, "amount"),
+        (["pay", "-1"], {"QIAO_API_KEY": "x"}, ""),
+        (["pay", "1", "--currency", "XXX"], {"QIAO_API_KEY": "x"}, "currency"),
+        (["serve"], {"QIAO_PORT": "x"}, "port"),
+        (["serve"], {"QIAO_LOG": "loud"}, "QIAO_LOG"),
+        (["fly"], {}, "fly"),
+    ],
+    ids=lambda value: " ".join(value)[:20] if value else "nothing",
+)
+def test_wrong_input(
+    run: Run, arguments: list[str], environment_: dict[str, str], said: str
+) -> None:
+    done = run(*arguments, **environment_)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_no_server(run: Run) -> None:
+    done = run("query", "pay_x", QIAO_URL="http://127.0.0.1:1", QIAO_API_KEY="x")
+    assert done.returncode == 1
+    assert "qiao serve" in done.stderr
+
+
+def test_no_database(run: Run) -> None:
+    done = run("db", "migrate", QIAO_DATABASE_URL="postgresql://nobody@127.0.0.1:1/qiao")
+    assert done.returncode == 1
+    assert "cannot connect to the database" in done.stderr
+    assert "Traceback" not in done.stderr
