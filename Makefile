@@ -7,7 +7,7 @@ UV      = $$(sh scripts/find-uv)
 ARGS   ?=
 JOBS   ?= auto
 
-.PHONY: help setup test lint fmt lock clean
+.PHONY: help setup demo test lint fmt lock clean
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -18,6 +18,9 @@ $(STAMP): requirements.lock pyproject.toml scripts/find-uv
 	  && $$uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock \
 	  && $$uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
+
+demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells the story unattended
+	$(BIN)/qiao demo $(ARGS)
 
 test: setup ## the whole test suite, files in parallel
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)

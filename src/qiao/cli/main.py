@@ -8,6 +8,7 @@ import typer
 from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
 from qiao.cli.channels import channel, channels
+from qiao.cli.demo import demo
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
@@ -23,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (serve, worker, channels, pay, query, refund, close):
+for command in (demo, serve, worker, channels, pay, query, refund, close):
     app.command()(command)
 app.add_typer(channel, name="channel", help="Make a new channel.")
 app.add_typer(merchant, name="merchant", help="Merchants.")

@@ -13,6 +13,7 @@ from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, 
 from qiao.web.api.payments import payments
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
+from qiao.web.cashier.views import cashier
 from qiao.web.notify import notify
 from qiao.web.problems import answer
 from qiao.web.reference import reference
@@ -53,7 +54,7 @@ def create_app(engine: Engine) -> Litestar:
         return config
 
     return Litestar(
-        [merchants_own, notify, reference, health],
+        [merchants_own, cashier, notify, reference, health],
         dependencies={"engine": Provide(provide_engine)},
         exception_handlers={Exception: answer},
         openapi_config=OPENAPI,

@@ -1,0 +1,79 @@
+"""``qiao demo``."""
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.panel import Panel
+
+from qiao.bootstrap.config import load_config
+from qiao.bootstrap.serving import until_signalled
+from qiao.cli.output import Json, out, print_json, print_table
+from qiao.demo.story import Chapter, tell_story
+from qiao.demo.world import API_KEY, World, running
+
+
+def demo(
+    *,
+    once: Annotated[
+        bool, typer.Option("--once", help="Tell the story unattended and end; 0 if all went well.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Run the platform, simulated channels and a small shop in this terminal."""
+    home = Path(load_config().home) / "demo"
+    home.mkdir(parents=True, exist_ok=True)
+    if once:
+        chapters = asyncio.run(_once(home, quiet=as_json))
+        _print(chapters, as_json=as_json)
+        sys.exit(0 if all(chapter.went_well for chapter in chapters) else 1)
+    asyncio.run(_stay(home))
+
+
+async def _once(home: Path, *, quiet: bool) -> list[Chapter]:
+    async with running(home, (lambda _: None) if quiet else _tell) as world:
+        if not quiet:
+            _summary(world)
+        return await tell_story(world)
+
+
+async def _stay(home: Path) -> None:
+    async with running(home, _tell) as world:
+        _summary(world)
+        await until_signalled()
+
+
+def _tell(line: str) -> None:
+    out.print(f"  [dim]·[/] {line}")
+
+
+def _summary(world: World) -> None:
+    lines = (
+        f"[bold]Shop[/]        {world.shop.url}   buy something here",
+        f"[bold]API[/]         {world.url}/v1   reference: {world.url}/docs",
+        f"[bold]API key[/]     {API_KEY}",
+        f"[bold]Alipay[/]      {world.alipay.base_url}/wallet/scenarios   simulated",
+        f"[bold]Data[/]        {world.home}   embedded PostgreSQL",
+    )
+    out.print(Panel("\n".join(lines), title="Qiao 桥", expand=False))
+    out.print("What happens, as it happens (stop with Ctrl+C):")
+
+
+def _print(chapters: list[Chapter], *, as_json: bool) -> None:
+    if as_json:
+        print_json(chapters)
+        return
+    print_table(
+        ("", "payment", "expected", "happened"),
+        [
+            (
+                "[green]✓[/]" if one.went_well else "[red]✗[/]",
+                one.title,
+                one.expected,
+                one.happened,
+            )
+            for one in chapters
+        ],
+    )

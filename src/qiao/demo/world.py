@@ -1,0 +1,117 @@
+"""Start everything that the demonstration needs, and stop it in the right order."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from qiao.bootstrap.config import Config
+from qiao.bootstrap.engine import open_engine
+from qiao.bootstrap.serving import serving, working
+from qiao.demo.shop import Shop
+from qiao.engine.merchants import add_merchant, issue_api_key
+from qiao.engine.runtime import Engine, Scope
+from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
+from qiao.simulators.alipay import Credentials, Simulator, new_credentials
+
+MERCHANT: Final = "mer_00000000000000000000000000"
+ALIPAY_ACCOUNT: Final = "acc_00000000000000000000000000"
+API_KEY: Final = "sk_test_demo_only_never_for_real_money"
+PLATFORM_PORT, SHOP_PORT, ALIPAY_PORT = 8080, 8081, 8091
+HOST: Final = "127.0.0.1"
+TIME_SCALE: Final = 60.0
+"""A minute of a simulated channel's retries and delays takes a second."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What runs."""
+
+    engine: Engine
+    url: str
+    shop: Shop
+    alipay: Simulator
+    home: str
+
+
+@asynccontextmanager
+async def running(home: Path, tell: Callable[[str], None]) -> AsyncIterator[World]:
+    """The platform with its worker, a simulated Alipay, and the shop."""
+    port = free_port(PLATFORM_PORT)
+    config = Config(home=str(home), host=HOST, port=port)
+    async with AsyncExitStack() as stack:
+        engine = await stack.enter_async_context(open_engine(config))
+        alipay = Simulator(credentials=_credentials(home), time_scale=TIME_SCALE)
+        alipay_url = await stack.enter_async_context(alipay.running(port=free_port(ALIPAY_PORT)))
+        await _prepare(engine, alipay.credentials.settings("ordinary", base_url=alipay_url))
+        url = await stack.enter_async_context(serving(engine, host=HOST, port=port))
+        shop = Shop(api_url=url, api_key=API_KEY, tell=tell)
+        await stack.enter_async_context(_serve_shop(shop))
+        await _subscribe(engine, shop)
+        await stack.enter_async_context(working(engine))
+        yield World(engine=engine, url=url, shop=shop, alipay=alipay, home=str(home))
+
+
+def free_port(wanted: int) -> int:
+    """The wanted port, or a free one when somebody has it."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((HOST, port))
+            except OSError:
+                continue
+            taken: int = probe.getsockname()[1]
+            return taken
+    raise OSError("there is no free port")
+
+
+def _credentials(home: Path) -> Credentials:
+    """The simulated channel's keys, kept between starts: making them takes seconds."""
+    path = home / "simulated-alipay.json"
+    if path.exists():
+        return Credentials.from_json(path.read_bytes())
+    made = new_credentials()
+    path.touch(mode=0o600)
+    path.write_bytes(made.to_json())
+    return made
+
+
+async def _prepare(engine: Engine, settings: dict[str, str]) -> None:
+    scope = Scope(merchant_id=MERCHANT, live=False)
+    await add_merchant(engine, "茶馆 Tea House", merchant_id=MERCHANT)
+    await issue_api_key(engine, scope, key=API_KEY)
+    await engine.accounts.put(
+        merchant_id=MERCHANT,
+        account_id=ALIPAY_ACCOUNT,
+        live=False,
+        channel="alipay",
+        name="simulated Alipay",
+        settings=settings,
+    )
+
+
+async def _subscribe(engine: Engine, shop: Shop) -> None:
+    """The shop's webhook, and no longer the one of the last start."""
+    scope = Scope(merchant_id=MERCHANT, live=False)
+    for old in await endpoints(engine, scope):
+        await remove_endpoint(engine, scope, old.endpoint_id)
+    _, shop.webhook_secret = await add_endpoint(engine, scope, f"{shop.url}/webhook")
+
+
+@asynccontextmanager
+async def _serve_shop(shop: Shop) -> AsyncIterator[None]:
+    runner = web.AppRunner(shop.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, HOST, free_port(SHOP_PORT))
+        await site.start()
+        shop.url = f"http://{HOST}:{runner.addresses[0][1]}"
+        yield
+    finally:
+        await asyncio.shield(runner.cleanup())

@@ -1,0 +1,1 @@
+"""The hosted cashier: where a customer chooses how to pay, pays, and sees that it is paid."""

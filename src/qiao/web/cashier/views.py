@@ -1,0 +1,345 @@
+"""The cashier's addresses. The token in them is all that a customer needs, and is secret."""
+
+import asyncio
+import hmac
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit
+
+import structlog
+from litestar import MediaType, Request, Response, Router, get, post
+from litestar.params import Body, FromPath, FromQuery
+from litestar.response import ServerSentEvent, ServerSentEventMessage
+
+from qiao.channels.interface import Capability, PayerIdentity
+from qiao.channels.requests import Product
+from qiao.domain.errors import InvalidInput
+from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
+from qiao.engine.merchants import merchant_name
+from qiao.engine.payments import attempts_of, payment_now
+from qiao.engine.records import Attempt, Payment
+from qiao.engine.runtime import Engine, Scope
+from qiao.web.access import TheEngine
+from qiao.web.cashier import devices
+from qiao.web.cashier.pages import (
+    View,
+    assets,
+    content_security_policy,
+    render,
+    render_missing,
+)
+
+log = structlog.get_logger(__name__)
+AnyRequest = Request[Any, Any, Any]
+BASE = "/cashier/{merchant_id:str}/{payment_id:str}/{token:str}"
+EVENT_SECONDS = 1.0
+EVENTS_AT_MOST = 600
+"""A stream ends after so many looks; the browser opens another."""
+FAILURES = ("insufficient_funds", "account_restricted", "attempt_in_progress")
+
+
+class _NoSuchOrder(Exception):
+    pass
+
+
+async def _find(engine: Engine, merchant_id: str, payment_id: str, token: str) -> Payment:
+    try:
+        payment = await payment_now(engine, merchant_id, payment_id)
+    except LookupError:
+        raise _NoSuchOrder from None
+    if not hmac.compare_digest(payment.cashier_token.encode(), token.encode()):
+        raise _NoSuchOrder
+    return payment
+
+
+def _address(payment: Payment) -> str:
+    return f"/cashier/{payment.merchant_id}/{payment.payment_id}/{payment.cashier_token}"
+
+
+def _version(payment: Payment, attempts: list[Attempt]) -> str:
+    last = attempts[-1] if attempts else None
+    return f"{payment.state}-{payment.refunded_minor}" + (
+        f"-{last.attempt_id}-{last.state}" if last else ""
+    )
+
+
+@get(BASE, include_in_schema=False)
+async def page(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    request: AnyRequest,
+    engine: TheEngine,
+    choose: FromQuery[str | None] = None,
+    failed: FromQuery[str | None] = None,
+    leave: FromQuery[str | None] = None,
+    lang: FromQuery[str | None] = None,
+) -> Response[str]:
+    """What the customer sees now."""
+    language = devices.language_of(
+        lang or request.cookies.get("lang"), request.headers.get("accept-language", "")
+    )
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return _html(render_missing(language), None, status=404)
+    attempts = await attempts_of(engine, payment)
+    waiting = next((one for one in reversed(attempts) if one.state in UNSETTLED), None)
+    manifests = [
+        one.channel.manifest
+        for one in await engine.accounts.usable(payment.merchant_id, live=payment.live)
+    ]
+    methods = devices.methods_for(
+        devices.environment_of(request.headers.get("user-agent", "")),
+        list({one.id: one for one in manifests}.values()),
+        currency=payment.currency,
+        admitted=payment.methods,
+        language=language,
+    )
+    names = {one.id: one.name[language] for one in manifests}
+    view = View(
+        address=_address(payment),
+        language=language,
+        merchant=await merchant_name(engine, merchant_id) or "",
+        description=payment.description,
+        order_id=payment.order_id,
+        amount=payment.amount,
+        state=_state(payment, waiting, choose=choose is not None),
+        live=payment.live,
+        refunded=0 < payment.captured_minor == payment.refunded_minor,
+        version=_version(payment, attempts),
+        now=engine.now(),
+        expires_at=payment.expires_at,
+        return_url=payment.return_url,
+        methods=tuple(methods),
+        chosen=_chosen(waiting, names),
+        action=waiting.action if waiting else None,
+        failure=failed and (failed if failed in FAILURES else "failed"),
+        leaving=leave is not None,
+    )
+    response = _html(render(view), view)
+    if lang in devices.LANGUAGES:
+        response.set_cookie("lang", lang, httponly=True, samesite="lax", max_age=31_536_000)
+    return response
+
+
+def _chosen(waiting: Attempt | None, names: dict[str, str]) -> devices.Method | None:
+    if waiting is None:
+        return None
+    name = names.get(waiting.channel, waiting.channel)
+    return devices.Method(channel=waiting.channel, product=waiting.product, name=name)
+
+
+def _state(payment: Payment, waiting: Attempt | None, *, choose: bool) -> str:
+    if payment.state == "paid":
+        return "paid"
+    if payment.state != "open" or payment.close_requested_at:
+        return "closed"
+    return "waiting" if waiting and not choose else "choosing"
+
+
+@post(BASE + "/pay", include_in_schema=False)
+async def pay(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    request: AnyRequest,
+    engine: TheEngine,
+    data: Annotated[dict[str, str], Body(media_type="application/x-www-form-urlencoded")],
+) -> Response[str]:
+    """The customer chose a method."""
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return _html(render_missing("zh"), None, status=404)
+    channel, _, wanted = data.get("method", "").partition(":")
+    try:
+        product = Product(wanted)
+    except ValueError:
+        return _see(f"{_address(payment)}?failed=failed")
+    if product is Product.OFFICIAL_ACCOUNT:
+        url = await _authorization(engine, payment, channel)
+        if url is not None:
+            return _see(url)
+    return await _attempt(engine, payment, channel, product, request)
+
+
+@get(BASE + "/payer/{channel:str}", include_in_schema=False)
+async def payer(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    channel: FromPath[str],
+    request: AnyRequest,
+    engine: TheEngine,
+    code: FromQuery[str | None] = None,
+    auth_code: FromQuery[str | None] = None,
+) -> Response[str]:
+    """The wallet sends its customer back with a code that tells who they are to the channel."""
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return _html(render_missing("zh"), None, status=404)
+    given, found = code or auth_code, None
+    try:
+        account = await engine.accounts.choose(
+            payment.merchant_id,
+            live=payment.live,
+            channel=channel,
+            product=Product.OFFICIAL_ACCOUNT,
+            currency=payment.currency,
+        )
+    except InvalidInput:
+        return _see(f"{_address(payment)}?failed=failed")
+    if given and Capability.PAYER_IDENTITY in account.channel.manifest.capabilities:
+        operation = account.channel.identify(given, engine.context)  # type: ignore[attr-defined]  # the manifest promises it
+        found = await engine.transport.run(operation)
+    if not isinstance(found, str):
+        return _see(f"{_address(payment)}?failed=failed")
+    return await _attempt(engine, payment, channel, Product.OFFICIAL_ACCOUNT, request, payer=found)
+
+
+async def _authorization(engine: Engine, payment: Payment, channel: str) -> str | None:
+    """Where the customer's wallet tells who they are; None when the channel does not ask."""
+    try:
+        account = await engine.accounts.choose(
+            payment.merchant_id,
+            live=payment.live,
+            channel=channel,
+            product=Product.OFFICIAL_ACCOUNT,
+            currency=payment.currency,
+        )
+    except InvalidInput:
+        return None
+    if Capability.PAYER_IDENTITY not in account.channel.manifest.capabilities:
+        return None
+    identity: PayerIdentity = account.channel  # type: ignore[assignment]  # the manifest promises it
+    back = f"{engine.public_url}{_address(payment)}/payer/{quote(channel)}"
+    return identity.authorization_url(redirect_url=back, state=payment.payment_id)
+
+
+async def _attempt(
+    engine: Engine,
+    payment: Payment,
+    channel: str,
+    product: Product,
+    request: AnyRequest,
+    *,
+    payer: str | None = None,
+) -> Response[str]:
+    method = Method(
+        channel=channel,
+        product=product,
+        payer=payer,
+        client_ip=request.client.host if request.client else None,
+        return_url=f"{engine.public_url}{_address(payment)}/return",
+    )
+    scope = Scope(merchant_id=payment.merchant_id, live=payment.live)
+    address = _address(payment)
+    try:
+        tried = await attempt(engine, scope, payment.payment_id, method)
+    except InvalidInput as error:
+        log.info("cashier_refused", payment_id=payment.payment_id, code=error.code)
+        return _see(f"{address}?failed={error.code if error.code in FAILURES else 'failed'}")
+    if tried.state in ("declined", "not_sent"):
+        return _see(f"{address}?failed={tried.code if tried.code in FAILURES else 'failed'}")
+    leaves = tried.action is not None and tried.action["type"] == "redirect"
+    return _see(f"{address}?leave=1" if leaves else address)
+
+
+@get(BASE + "/return", include_in_schema=False)
+async def returned(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    engine: TheEngine,
+) -> Response[str]:
+    """The wallet sends its customer back. That proves nothing: ask the channel."""
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return _html(render_missing("zh"), None, status=404)
+    for one in await attempts_of(engine, payment):
+        if one.state in UNSETTLED:
+            await ask(engine, one)
+    return _see(_address(payment))
+
+
+@get(BASE + "/state", include_in_schema=False)
+async def state(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    engine: TheEngine,
+) -> Response[dict[str, str]]:
+    """The version of the page, for browsers without server-sent events."""
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return Response({"version": ""}, status_code=404)
+    version = _version(payment, await attempts_of(engine, payment))
+    return Response({"version": version}, headers={"cache-control": "no-store"})
+
+
+@get(BASE + "/events", include_in_schema=False)
+async def events(
+    merchant_id: FromPath[str],
+    payment_id: FromPath[str],
+    token: FromPath[str],
+    engine: TheEngine,
+) -> ServerSentEvent:
+    """The version of the page as it changes."""
+
+    async def stream() -> AsyncIterator[ServerSentEventMessage]:
+        told = None
+        for _ in range(EVENTS_AT_MOST):
+            try:
+                payment = await _find(engine, merchant_id, payment_id, token)
+            except _NoSuchOrder:
+                return
+            version = _version(payment, await attempts_of(engine, payment))
+            if version != told:
+                told = version
+                yield ServerSentEventMessage(event="version", data=version)
+            await asyncio.sleep(EVENT_SECONDS)
+
+    return ServerSentEvent(stream(), headers={"cache-control": "no-store"})
+
+
+@get("/cashier/static/{name:str}", include_in_schema=False)
+async def static(name: FromPath[str]) -> Response[bytes]:
+    """Style and script; their names change with their content."""
+    asset = assets().get(name)
+    if asset is None:
+        return Response(b"", status_code=404)
+    return Response(
+        asset.body,
+        headers={
+            "content-type": asset.content_type,
+            "cache-control": "public, max-age=31536000, immutable",
+            "x-content-type-options": "nosniff",
+        },
+    )
+
+
+def _html(text: str, view: View | None, *, status: int = 200) -> Response[str]:
+    return Response(
+        text,
+        status_code=status,
+        media_type=MediaType.HTML,
+        headers={
+            "content-security-policy": content_security_policy(view),
+            "cache-control": "no-store",
+            "referrer-policy": "no-referrer",
+            "x-content-type-options": "nosniff",
+        },
+    )
+
+
+def _see(url: str) -> Response[str]:
+    parts = urlsplit(url)
+    assert not parts.scheme or parts.scheme in ("http", "https")  # noqa: S101 - ours, or a channel's
+    return Response("", status_code=303, headers={"location": url, "cache-control": "no-store"})
+
+
+cashier = Router("/", route_handlers=[page, pay, payer, returned, state, events, static])
