@@ -23,6 +23,7 @@ demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells th
 	$(BIN)/qiao demo $(ARGS)
 
 test: setup ## the whole test suite, files in parallel
+	@sh scripts/bring-chromium
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts

@@ -2,12 +2,14 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
 import uvicorn
 
+from qiao.domain.errors import InvalidInput
 from qiao.engine.jobs import handlers
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
@@ -32,13 +34,28 @@ async def working(engine: Engine) -> AsyncIterator[None]:
         await task
 
 
+def listen(host: str, port: int) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise InvalidInput(
+            f"cannot listen on {host}:{port}: {error.strerror}",
+            field="port",
+            remedy="choose another port, or stop what listens there",
+        ) from None
+    listener.listen(2048)
+    return listener
+
+
 @asynccontextmanager
-async def serving(engine: Engine, *, host: str, port: int) -> AsyncIterator[str]:
-    """The doors on a socket; gives the URL on which they listen. Port 0 takes a free one."""
+async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]:
+    """The doors on a listening socket; gives the URL on which they listen."""
     config = uvicorn.Config(
         create_app(engine),
-        host=host,
-        port=port,
         log_config=None,
         access_log=False,
         ws="none",
@@ -48,15 +65,15 @@ async def serving(engine: Engine, *, host: str, port: int) -> AsyncIterator[str]
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
-    task = asyncio.create_task(server.serve())
+    task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         if task.done():
             await task
-            raise OSError(f"cannot listen on {host}:{port}")
+            raise RuntimeError("the server ended before it served")
         await asyncio.sleep(0.01)
-    bound_host, bound_port = server.servers[0].sockets[0].getsockname()[:2]
+    host, port = listener.getsockname()[:2]
     try:
-        yield f"http://{bound_host}:{bound_port}"
+        yield f"http://{host}:{port}"
     finally:
         server.should_exit = True
         await task

@@ -2,13 +2,12 @@
 
 import asyncio
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.panel import Panel
 
-from qiao.bootstrap.config import load_config
+from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.serving import until_signalled
 from qiao.cli.output import Json, out, print_json, print_table
 from qiao.demo.story import Chapter, tell_story
@@ -23,24 +22,23 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the platform, simulated channels and a small shop in this terminal."""
-    home = Path(load_config().home) / "demo"
-    home.mkdir(parents=True, exist_ok=True)
+    config = load_config()
     if once:
-        chapters = asyncio.run(_once(home, quiet=as_json))
+        chapters = asyncio.run(_once(config, quiet=as_json))
         _print(chapters, as_json=as_json)
         sys.exit(0 if all(chapter.went_well for chapter in chapters) else 1)
-    asyncio.run(_stay(home))
+    asyncio.run(_stay(config))
 
 
-async def _once(home: Path, *, quiet: bool) -> list[Chapter]:
-    async with running(home, (lambda _: None) if quiet else _tell) as world:
+async def _once(config: Config, *, quiet: bool) -> list[Chapter]:
+    async with running(config, (lambda _: None) if quiet else _tell) as world:
         if not quiet:
             _summary(world)
         return await tell_story(world)
 
 
-async def _stay(home: Path) -> None:
-    async with running(home, _tell) as world:
+async def _stay(config: Config) -> None:
+    async with running(config, _tell) as world:
         _summary(world)
         await until_signalled()
 

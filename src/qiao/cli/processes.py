@@ -7,7 +7,7 @@ import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import serving, until_signalled, working
+from qiao.bootstrap.serving import listen, serving, until_signalled, working
 from qiao.cli.output import Json, out, print_json
 
 
@@ -41,7 +41,8 @@ def worker() -> None:
 
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
-    async with open_engine(config) as engine, serving(engine, host=host, port=port) as url:
+    listener = listen(host, port)
+    async with open_engine(config) as engine, serving(engine, listener) as url:
         if as_json:
             print_json({"url": url, "public_url": config.base_url, "worker": with_worker})
         else:

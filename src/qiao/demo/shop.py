@@ -49,6 +49,7 @@ class Shop:
                 web.post("/buy/{tea}", self._buy),
                 web.get("/orders/{order}", self._order),
                 web.post("/webhook", self._webhook),
+                web.get("/favicon.ico", self._nothing),
             ]
         )
         return application
@@ -78,6 +79,9 @@ class Shop:
                 **more,
             },
         )
+
+    async def _nothing(self, _: web.Request) -> web.Response:
+        return web.Response(status=204)
 
     async def _front(self, _: web.Request) -> web.Response:
         return _page("front.html", teas=TEAS)

@@ -8,6 +8,7 @@ from typing import Any, Final
 import aiohttp
 
 from qiao.demo.world import World
+from qiao.simulators.kit.faults import Fault, FaultKind
 
 PATIENCE_SECONDS: Final = 60.0
 LOST_ANSWER, LATE_SUCCESS = 50001, 50008
@@ -57,6 +58,8 @@ async def tell_story(world: World) -> list[Chapter]:
         return f"{now['state']}, {now['refunded']} of {now['captured']} refunded"
 
     async def lost_answer() -> str:
+        # No notification either: only asking finds out.
+        world.alipay.faults.add(Fault(kind=FaultKind.DROP_NOTIFICATION))
         payment = await _code_payment(world, LOST_ANSWER)
         first = payment["attempts"][0]["state"]
         await _event(world, "payment.paid", payment["id"])

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -12,8 +12,9 @@ from aiohttp import web
 
 from qiao.bootstrap.config import Config
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import serving, working
+from qiao.bootstrap.serving import listen, serving, working
 from qiao.demo.shop import Shop
+from qiao.domain.errors import InvalidInput
 from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
@@ -40,16 +41,24 @@ class World:
 
 
 @asynccontextmanager
-async def running(home: Path, tell: Callable[[str], None]) -> AsyncIterator[World]:
-    """The platform with its worker, a simulated Alipay, and the shop."""
-    port = free_port(PLATFORM_PORT)
-    config = Config(home=str(home), host=HOST, port=port)
+async def running(given: Config, tell: Callable[[str], None]) -> AsyncIterator[World]:
+    """The platform with its worker, a simulated Alipay, and the shop.
+
+    They keep apart from everything else, in ``demo`` under the configured home.
+    """
+    home, listener = Path(given.home) / "demo", _listen(PLATFORM_PORT)
+    config = Config(
+        home=str(home),
+        database_url=given.database_url,
+        host=HOST,
+        port=listener.getsockname()[1],
+    )
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config))
         alipay = Simulator(credentials=_credentials(home), time_scale=TIME_SCALE)
-        alipay_url = await stack.enter_async_context(alipay.running(port=free_port(ALIPAY_PORT)))
+        alipay_url = await _enter(stack, alipay.running, ALIPAY_PORT)
         await _prepare(engine, alipay.credentials.settings("ordinary", base_url=alipay_url))
-        url = await stack.enter_async_context(serving(engine, host=HOST, port=port))
+        url = await stack.enter_async_context(serving(engine, listener))
         shop = Shop(api_url=url, api_key=API_KEY, tell=tell)
         await stack.enter_async_context(_serve_shop(shop))
         await _subscribe(engine, shop)
@@ -57,18 +66,21 @@ async def running(home: Path, tell: Callable[[str], None]) -> AsyncIterator[Worl
         yield World(engine=engine, url=url, shop=shop, alipay=alipay, home=str(home))
 
 
-def free_port(wanted: int) -> int:
-    """The wanted port, or a free one when somebody has it."""
-    for port in (wanted, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError:
-                continue
-            taken: int = probe.getsockname()[1]
-            return taken
-    raise OSError("there is no free port")
+def _listen(port: int) -> socket.socket:
+    try:
+        return listen(HOST, port)
+    except InvalidInput:
+        return listen(HOST, 0)
+
+
+async def _enter(
+    stack: AsyncExitStack, running: Callable[..., AbstractAsyncContextManager[str]], port: int
+) -> str:
+    """Run it on the port, or on a free one when somebody has it."""
+    try:
+        return await stack.enter_async_context(running(port=port))
+    except OSError:
+        return await stack.enter_async_context(running(port=0))
 
 
 def _credentials(home: Path) -> Credentials:
@@ -109,8 +121,7 @@ async def _serve_shop(shop: Shop) -> AsyncIterator[None]:
     runner = web.AppRunner(shop.application(), access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, HOST, free_port(SHOP_PORT))
-        await site.start()
+        await web.SockSite(runner, _listen(SHOP_PORT)).start()
         shop.url = f"http://{HOST}:{runner.addresses[0][1]}"
         yield
     finally:

@@ -77,6 +77,7 @@ def render(view: View) -> str:
         .render(
             view=view,
             action=action,
+            kind=action.get("type"),
             qr=qr_svg(action["content"]) if action.get("type") == "qr_code" else "",
             say=partial(text, language=view.language),
             symbol=SYMBOLS.get(view.amount.currency, view.amount.currency + " "),
@@ -93,6 +94,18 @@ def render_missing(language: str) -> str:
     template = _templates().get_template("missing.html")
     return template.render(
         say=partial(text, language=language), language=language, static=_static()
+    )
+
+
+def render_leaving(url: str, language: str) -> str:
+    """A page that leaves for another site at once.
+
+    A redirect would not do: the browser takes it for the way of the form that was just sent, and
+    forms go nowhere else.
+    """
+    template = _templates().get_template("leaving.html")
+    return template.render(
+        url=url, say=partial(text, language=language), language=language, static=_static()
     )
 
 

@@ -5,7 +5,7 @@ from typing import Final
 
 TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
     "title": {"zh": "收银台", "en": "Checkout"},
-    "amount": {"zh": "应付金额", "en": "Amount due"},
+    "amount": {"zh": "金额", "en": "Amount"},
     "order": {"zh": "订单号", "en": "Order"},
     "choose": {"zh": "选择支付方式", "en": "Choose how to pay"},
     "pay": {"zh": "支付", "en": "Pay"},

@@ -26,6 +26,7 @@ from qiao.web.cashier.pages import (
     assets,
     content_security_policy,
     render,
+    render_leaving,
     render_missing,
 )
 
@@ -36,6 +37,11 @@ EVENT_SECONDS = 1.0
 EVENTS_AT_MOST = 600
 """A stream ends after so many looks; the browser opens another."""
 FAILURES = ("insufficient_funds", "account_restricted", "attempt_in_progress")
+ICON = (
+    b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" '
+    b'rx="7" fill="#1257d6"/><path d="M5 21c5-9 17-9 22 0M5 25h22M16 15v10M10 17v8M22 17v8" '
+    b'fill="none" stroke="#fff" stroke-width="2.4" stroke-linecap="round"/></svg>'
+)
 
 
 class _NoSuchOrder(Exception):
@@ -160,7 +166,7 @@ async def pay(
     if product is Product.OFFICIAL_ACCOUNT:
         url = await _authorization(engine, payment, channel)
         if url is not None:
-            return _see(url)
+            return _html(render_leaving(url, "zh"), None)
     return await _attempt(engine, payment, channel, product, request)
 
 
@@ -322,6 +328,14 @@ async def static(name: FromPath[str]) -> Response[bytes]:
     )
 
 
+@get("/favicon.ico", include_in_schema=False)
+async def icon() -> Response[bytes]:
+    """Browsers ask for it unasked."""
+    return Response(
+        ICON, headers={"content-type": "image/svg+xml", "cache-control": "public, max-age=86400"}
+    )
+
+
 def _html(text: str, view: View | None, *, status: int = 200) -> Response[str]:
     return Response(
         text,
@@ -342,4 +356,4 @@ def _see(url: str) -> Response[str]:
     return Response("", status_code=303, headers={"location": url, "cache-control": "no-store"})
 
 
-cashier = Router("/", route_handlers=[page, pay, payer, returned, state, events, static])
+cashier = Router("/", route_handlers=[page, pay, payer, returned, state, events, static, icon])

@@ -1,0 +1,143 @@
+"""Chromium drives the demonstration: shop, cashier, QR code, wallet, paid, webhook."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright
+
+from qiao.bootstrap.config import Config
+from qiao.demo.world import World, running
+
+CHROMIUM = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
+IN_CI = "CI" in os.environ
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None and not IN_CI,
+    reason="there is no Chromium: install Debian's package chromium to run the browser tests",
+)
+PHONE = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126 Mobile Safari/537.36"
+ALIPAY = f"{PHONE} AlipayDefined(nt:WIFI) AliApp(AP/10.6.0) AlipayClient/10.6.0"
+WECHAT = f"{PHONE} XWEB/1160065 MMWEBSDK/20240404 MicroMessenger/8.0.49 WeChat/arm64"
+
+
+@pytest_asyncio.fixture
+async def world(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
+    config = Config(home=str(tmp_path), database_url=postgres_url)
+    async with running(config, lambda _: None) as world:
+        yield world
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
+        yield browser
+        await browser.close()
+
+
+async def buy(page: Page, world: World) -> list[str]:
+    """To the cashier; gives every address that a page asked for, and every complaint."""
+    seen: list[str] = []
+    page.on("request", lambda request: seen.append(request.url))
+    page.on("console", lambda message: seen.append(f"console: {message.text}"))
+    await page.goto(world.shop.url)
+    await page.click("li:last-child button")
+    await page.wait_for_selector("main[data-address]")
+    return seen
+
+
+async def approve(browser: Browser, world: World) -> None:
+    [trade] = world.alipay.book.trades.values()
+    page = await browser.new_page()
+    await page.goto(f"{world.alipay.base_url}/wallet/{trade.token}")
+    await page.click("text=确认付款")
+    await page.wait_for_selector("text=支付成功")
+
+
+async def shop_is_told(page: Page, world: World) -> None:
+    await page.click("text=返回商家")
+    await page.wait_for_selector('[data-state="paid"]')
+    assert "payment.paid" in [event["type"] for event in world.shop.events]
+
+
+async def test_desktop_qr(world: World, browser: Browser) -> None:
+    page = await browser.new_page(locale="zh-CN")
+    seen = await buy(page, world)
+    await page.click("button.method")
+    await page.wait_for_selector("svg.qr")
+    await approve(browser, world)
+    await page.wait_for_selector("text=支付成功")  # by server-sent events, without a click
+    await shop_is_told(page, world)
+    ours = (world.url, world.shop.url)
+    assert [one for one in seen if not one.startswith(ours)] == []
+
+
+async def test_without_javascript(world: World, browser: Browser) -> None:
+    context = await browser.new_context(locale="zh-CN", java_script_enabled=False)
+    page = await context.new_page()
+    await buy(page, world)
+    await page.click("button.method")
+    await page.wait_for_selector("svg.qr")
+    await approve(browser, world)
+    await page.wait_for_selector("text=支付成功")  # by refreshing
+    await shop_is_told(page, world)
+
+
+async def test_phone_goes_to_the_wallet_and_comes_back(world: World, browser: Browser) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=PHONE)
+    page = await context.new_page()
+    await buy(page, world)
+    await page.click("button.method")
+    await page.wait_for_selector("text=确认付款")
+    assert page.url.startswith(world.alipay.base_url)
+    await page.click("text=确认付款")
+    await page.wait_for_selector("text=返回商家")
+    assert page.url.startswith(f"{world.url}/cashier/")
+    await shop_is_told(page, world)
+
+
+async def test_inside_alipay(world: World, browser: Browser) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=ALIPAY)
+    page = await context.new_page()
+    await page.add_init_script(
+        "window.AlipayJSBridge = {call: (name, parameters, done) => {"
+        " window.asked = [name, parameters]; }};"
+    )
+    await buy(page, world)
+    assert await page.locator("button.method").all_text_contents() == ["支支付宝›"]
+    await page.click("button.method")
+    await page.wait_for_selector("#bridge")
+    name, parameters = await page.evaluate("window.asked")
+    [trade] = world.alipay.book.trades.values()
+    assert (name, parameters) == ("tradePay", {"tradeNO": trade.trade_no})
+    await approve(browser, world)
+    await page.wait_for_selector("text=支付成功")
+    await shop_is_told(page, world)
+
+
+async def test_inside_wechat_alipay_is_not_offered(world: World, browser: Browser) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=WECHAT)
+    page = await context.new_page()
+    await buy(page, world)
+    assert "支付宝" not in await page.locator("main").inner_text()
+
+
+async def test_a_declined_payment_can_be_tried_again(world: World, browser: Browser) -> None:
+    page = await browser.new_page(locale="en-US")
+    payment = await world.shop.sell(40001, "tea")
+    await page.goto(payment["cashier_url"])
+    await page.click("button.method")
+    await page.wait_for_selector("svg.qr")
+    await page.click("text=Pay another way")
+    await page.wait_for_selector("button.method")
+    await page.click("button.method")
+    await page.wait_for_selector("svg.qr")
+    await page.goto(f"{payment['cashier_url']}?failed=insufficient_funds&choose=1")
+    assert "Not enough money" in await page.locator('[role="alert"]').inner_text()
