@@ -74,7 +74,10 @@ def text_of(*rows: dict[str, str], header: list[str] = HEADER) -> str:
         ",".join(header),
         *(",".join(row.get(name, "") + "\t" for name in header) for row in rows),
         "#-----------------------------------------业务明细列表结束------------------------------------",
-        "#交易合计：1笔，商家实收共99.40元，商家优惠共0.00元",
+        *(
+            f"#{kind}合计：{sum(row['业务类型'] == kind for row in rows)}笔，商家实收共99.40元"
+            for kind in ("交易", "退款")
+        ),
         "#导出时间：[2026年01月02日 09:00:00]",
         "",
     ]

@@ -29,6 +29,8 @@ _OK: Final = 200
 _ZIP_MAGIC: Final = b"PK"
 _URL: Final = re.compile(r"https?://[!-~]+", re.ASCII)
 _LINE_END: Final = re.compile(r"\r?\n")
+_END: Final = "业务明细列表结束"
+_TOTAL: Final = re.compile(r"#(交易|退款)合计：([0-9]+)笔", re.ASCII)
 _KINDS: Final = {"交易": EntryKind.PAYMENT, "退款": EntryKind.REFUND}
 
 
@@ -60,9 +62,9 @@ def download_statement(
 
 def parse_statement(statement: bytes) -> Sequence[StatementEntry]:
     """Every line of the detail file; raises AnswerUnreadable rather than leave one out."""
-    lines = [line for line in _LINE_END.split(_detail(statement)) if not line.startswith("#")]
+    lines = [line for line in _LINE_END.split(_detail(statement)) if line.strip()]
     try:
-        rows = list(csv.reader([line for line in lines if line.strip()]))
+        rows = list(csv.reader([line for line in lines if not line.startswith("#")]))
     except csv.Error:
         raise AnswerUnreadable("the statement is not CSV") from None
     if not rows:
@@ -74,7 +76,19 @@ def parse_statement(statement: bytes) -> Sequence[StatementEntry]:
             raise AnswerUnreadable(f"line {number} of the statement has another number of columns")
         columns = dict(zip(header, (cell.strip() for cell in row), strict=True))
         entries.append(_entry(columns))
+    _check_whole(lines, entries)
     return entries
+
+
+def _check_whole(lines: Sequence[str], entries: Sequence[StatementEntry]) -> None:
+    """Raise AnswerUnreadable unless the end mark is there and the counts below it are right."""
+    ends = [number for number, line in enumerate(lines) if _END in line]
+    if len(ends) != 1 or not all(line.startswith("#") for line in lines[ends[0] :]):
+        raise AnswerUnreadable("the statement is not whole: its end mark is missing")
+    told = {match[1]: int(match[2][:12]) for line in lines if (match := _TOTAL.match(line))}
+    counted = {name: sum(entry.kind is kind for entry in entries) for name, kind in _KINDS.items()}
+    if told != counted:
+        raise AnswerUnreadable("the statement does not hold as many lines as it says")
 
 
 def _entry(columns: Mapping[str, str]) -> StatementEntry:

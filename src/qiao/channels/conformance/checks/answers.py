@@ -157,6 +157,8 @@ def check_answer_forged_tampered(harness: ConformanceHarness) -> None:
         if trial.situation.verb is not Verb.DOWNLOAD_STATEMENT:
             try:
                 genuine = trial.asked(harness, trial.situation)
+                for request in genuine.requests:  # whether the wire signs this answer at all
+                    harness.answer(request, replace(trial.situation, forgery=Forgery.TAMPERED))
             except NotApplicable:
                 continue
             reached += [(trial, i) for i in range(len(genuine.requests))]

@@ -84,6 +84,9 @@ def _points(harness: ConformanceHarness) -> list[Point]:
 
 def _require_unbelieved(harness: ConformanceHarness, point: Point, garbage: HttpResponse) -> None:
     trial = point.trial
+    both_succeed = garbage.status in SUCCESSES and point.genuine.status in SUCCESSES
+    if both_succeed and garbage.body == point.genuine.body:
+        return  # what is signed may well be empty, and then it is no garbage
     result = trial.run(
         harness,
         trial.situation,
