@@ -88,11 +88,8 @@ def private_text(key: rsa.RSAPrivateKey) -> str:
 
 
 def public_text(key: rsa.RSAPrivateKey) -> str:
-    return (
-        key.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
 
 class WechatHarness(ConformanceHarness):

@@ -1,0 +1,193 @@
+"""Orders, refunds, transfers and sharings as WeChat Pay keeps them. Amounts are fen; no I/O."""
+
+import re
+import secrets
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from enum import StrEnum
+from typing import Any, Final
+
+from qiao.simulators.kit.scenarios import Scenario, scenario_of
+from qiao.simulators.wechat.codec import Refusal
+
+CHINA: Final = timezone(timedelta(hours=8))
+NUMBER: Final = re.compile(r"[0-9A-Za-z_\-|*]{6,32}", re.ASCII)
+MAX_FEN: Final = 10_000_000_000
+OPENID: Final = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
+
+
+class State(StrEnum):
+    """A refunded order stays REFUND, even when only a part went back."""
+
+    NOTPAY = "NOTPAY"
+    USERPAYING = "USERPAYING"
+    SUCCESS = "SUCCESS"
+    REFUND = "REFUND"
+    CLOSED = "CLOSED"
+    REVOKED = "REVOKED"
+    PAYERROR = "PAYERROR"
+
+
+@dataclass(kw_only=True)
+class Refund:
+    """One refund of an order; not ``done`` while it is processed."""
+
+    out_refund_no: str
+    refund_id: str
+    fen: int
+    at: datetime
+    notify_url: str | None
+    done: bool = True
+
+    @property
+    def status(self) -> str:
+        return "SUCCESS" if self.done else "PROCESSING"
+
+
+@dataclass(kw_only=True)
+class Order:
+    """One order of one merchant."""
+
+    owner: str
+    mchid: str
+    appid: str
+    out_trade_no: str
+    transaction_id: str
+    token: str
+    """Names the order in the wallet's pages and in its QR code."""
+    prepay_id: str
+    fen: int
+    description: str
+    trade_type: str
+    created_at: datetime
+    expires_at: datetime
+    notify_url: str | None
+    state: State = State.NOTPAY
+    paid_at: datetime | None = None
+    refunds: dict[str, Refund] = field(default_factory=dict)
+
+    @property
+    def scenario(self) -> Scenario | None:
+        return scenario_of(self.fen)
+
+    @property
+    def refunded(self) -> int:
+        return sum(refund.fen for refund in self.refunds.values())
+
+
+@dataclass(kw_only=True)
+class Transfer:
+    """Money to a person, who has to confirm it."""
+
+    out_bill_no: str
+    transfer_bill_no: str
+    fen: int
+    openid: str
+    at: datetime
+    state: str = "WAIT_USER_CONFIRM"
+
+
+class Book:
+    """Every order of every merchant. Raises Refusal with WeChat Pay's own codes."""
+
+    def __init__(self) -> None:
+        self.orders: dict[tuple[str, str], Order] = {}
+        self.transfers: dict[tuple[str, str], Transfer] = {}
+        self.sharings: dict[tuple[str, str], dict[str, Any]] = {}
+        self.codes: set[str] = set()
+        self._numbers = 0
+
+    def number(self, now: datetime, prefix: str = "42000000") -> str:
+        self._numbers += 1
+        return f"{prefix}{now:%Y%m%d}{self._numbers:010}"
+
+    def make(self, order: Order, now: datetime) -> Order:
+        """The order of that number, made now or known already."""
+        known = self.orders.setdefault((order.owner, order.out_trade_no), order)
+        self.expire(known, now)
+        if known.state in (State.SUCCESS, State.REFUND):
+            raise Refusal(400, "ORDERPAID", "该订单已支付")
+        if known.state is not State.NOTPAY:
+            raise Refusal(400, "ORDER_CLOSED", "订单已关闭")
+        same = (known.fen, known.trade_type) == (order.fen, order.trade_type)
+        if not same:
+            raise Refusal(400, "INVALID_REQUEST", "201 商户订单号重复")
+        return known
+
+    def find(self, owner: str, out_trade_no: str, now: datetime) -> Order:
+        found = self.orders.get((owner, out_trade_no))
+        if found is None:
+            raise Refusal(404, "ORDER_NOT_EXIST", "订单不存在")
+        self.expire(found, now)
+        return found
+
+    def of_token(self, token: str) -> Order | None:
+        return next(
+            (one for one in self.orders.values() if token in (one.token, one.prepay_id)), None
+        )
+
+    def expire(self, order: Order, now: datetime) -> None:
+        if order.state in (State.NOTPAY, State.USERPAYING) and now >= order.expires_at:
+            order.state = State.CLOSED
+
+    def pay(self, order: Order, now: datetime, *, late: bool = False) -> bool:
+        """The customer pays; whether that was possible."""
+        self.expire(order, now)
+        payable = (State.NOTPAY, State.USERPAYING, *((State.CLOSED,) if late else ()))
+        if order.state not in payable:
+            return False
+        order.state, order.paid_at = State.SUCCESS, now
+        return True
+
+    def close(self, order: Order) -> None:
+        if order.state in (State.SUCCESS, State.REFUND):
+            raise Refusal(400, "ORDERPAID", "订单已支付，不能关闭")
+        order.state = State.CLOSED
+
+    def refund(self, order: Order, made: Refund) -> tuple[Refund, bool]:
+        """The refund, and whether it is new. The same number again moves no money."""
+        known = order.refunds.get(made.out_refund_no)
+        if known is not None:
+            if known.fen != made.fen:
+                raise Refusal(400, "INVALID_REQUEST", "退款金额与之前不一致")
+            return known, False
+        if order.state not in (State.SUCCESS, State.REFUND):
+            raise Refusal(400, "INVALID_REQUEST", "订单未支付")
+        if order.scenario is Scenario.REFUND_REFUSED:
+            raise Refusal(403, "NOT_ENOUGH", "余额不足")
+        if made.fen <= 0 or order.refunded + made.fen > order.fen:
+            raise Refusal(400, "INVALID_REQUEST", "申请退款金额大于订单金额")
+        made.done = order.scenario is not Scenario.REFUND_PROCESSING
+        order.refunds[made.out_refund_no] = made
+        order.state = State.REFUND
+        return made, True
+
+    def use_code(self, code: str) -> None:
+        """A payment code is good once. Raises Refusal."""
+        if code not in self.codes:
+            raise Refusal(400, "AUTH_CODE_INVALID", "付款码无效")
+        self.codes.discard(code)
+
+    def new_code(self) -> str:
+        """What a customer's wallet shows at a till."""
+        code = "13" + "".join(secrets.choice("0123456789") for _ in range(16))
+        self.codes.add(code)
+        return code
+
+
+def china_time(moment: datetime) -> str:
+    return moment.astimezone(CHINA).isoformat(timespec="seconds")
+
+
+def fen_of(value: object, *, name: str = "amount.total") -> int:
+    """Raises Refusal for what WeChat Pay does not take."""
+    if type(value) is not int or not 0 < value <= MAX_FEN:
+        raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
+    return value
+
+
+def text_of(body: Any, name: str, *, most: int = 512) -> str:
+    value = body.get(name) if isinstance(body, dict) else None
+    if not isinstance(value, str) or not 0 < len(value) <= most:
+        raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
+    return value
