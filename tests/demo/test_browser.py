@@ -70,7 +70,7 @@ async def shop_is_told(page: Page, world: World) -> None:
 async def test_desktop_qr(world: World, browser: Browser) -> None:
     page = await browser.new_page(locale="zh-CN")
     seen = await buy(page, world)
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("svg.qr")
     await approve(browser, world)
     await page.wait_for_selector("text=支付成功")  # by server-sent events, without a click
@@ -83,7 +83,7 @@ async def test_without_javascript(world: World, browser: Browser) -> None:
     context = await browser.new_context(locale="zh-CN", java_script_enabled=False)
     page = await context.new_page()
     await buy(page, world)
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("svg.qr")
     await approve(browser, world)
     await page.wait_for_selector("text=支付成功")  # by refreshing
@@ -94,7 +94,7 @@ async def test_phone_goes_to_the_wallet_and_comes_back(world: World, browser: Br
     context = await browser.new_context(locale="zh-CN", user_agent=PHONE)
     page = await context.new_page()
     await buy(page, world)
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("text=确认付款")
     assert page.url.startswith(world.alipay.base_url)
     await page.click("text=确认付款")
@@ -112,7 +112,7 @@ async def test_inside_alipay(world: World, browser: Browser) -> None:
     )
     await buy(page, world)
     assert await page.locator("button.method").all_text_contents() == ["支支付宝›"]
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("#bridge")
     name, parameters = await page.evaluate("window.asked")
     [trade] = world.alipay.book.trades.values()
@@ -122,22 +122,42 @@ async def test_inside_alipay(world: World, browser: Browser) -> None:
     await shop_is_told(page, world)
 
 
-async def test_inside_wechat_alipay_is_not_offered(world: World, browser: Browser) -> None:
+async def test_inside_wechat(world: World, browser: Browser) -> None:
     context = await browser.new_context(locale="zh-CN", user_agent=WECHAT)
     page = await context.new_page()
+    await page.add_init_script(
+        "window.WeixinJSBridge = {invoke: (name, parameters, done) => {"
+        " window.asked = [name, parameters]; }};"
+    )
     await buy(page, world)
-    assert "支付宝" not in await page.locator("main").inner_text()
+    assert await page.locator("button.method").all_text_contents() == ["微微信支付›"]
+    await page.click("button.method >> nth=0")
+    await page.wait_for_selector("#bridge")
+    name, parameters = await page.evaluate("window.asked")
+    assert name == "getBrandWCPayRequest"
+    wallet = await browser.new_page()
+    await wallet.goto(f"{world.wechat.base_url}/wallet/scenarios")
+    form = "".join(f'<input name="{key}" value="{value}">' for key, value in parameters.items())
+    await wallet.set_content(
+        f'<form method="post" action="{world.wechat.base_url}/wallet/jsapi">{form}'
+        "<button>go</button></form>"
+    )
+    await wallet.click("button")  # WeChat verifies the parameters before it shows the order
+    await wallet.click("text=确认付款")
+    await wallet.wait_for_selector("text=支付成功")
+    await page.wait_for_selector("text=支付成功")
+    await shop_is_told(page, world)
 
 
 async def test_a_declined_payment_can_be_tried_again(world: World, browser: Browser) -> None:
     page = await browser.new_page(locale="en-US")
     payment = await world.shop.sell(40001, "tea")
     await page.goto(payment["cashier_url"])
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("svg.qr")
     await page.click("text=Pay another way")
     await page.wait_for_selector("button.method")
-    await page.click("button.method")
+    await page.click("button.method >> nth=0")
     await page.wait_for_selector("svg.qr")
     await page.goto(f"{payment['cashier_url']}?failed=insufficient_funds&choose=1")
     assert "Not enough money" in await page.locator('[role="alert"]').inner_text()

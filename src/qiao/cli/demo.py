@@ -53,6 +53,7 @@ def _summary(world: World) -> None:
         f"[bold]API[/]         {world.url}/v1   reference: {world.url}/docs",
         f"[bold]API key[/]     {API_KEY}",
         f"[bold]Alipay[/]      {world.alipay.base_url}/wallet/scenarios   simulated",
+        f"[bold]WeChat Pay[/]  {world.wechat.base_url}/wallet/scenarios   simulated",
         f"[bold]Data[/]        {world.home}   embedded PostgreSQL",
     )
     out.print(Panel("\n".join(lines), title="Qiao 桥", expand=False))

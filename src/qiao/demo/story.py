@@ -12,7 +12,6 @@ from qiao.simulators.kit.faults import Fault, FaultKind
 
 PATIENCE_SECONDS: Final = 60.0
 LOST_ANSWER, LATE_SUCCESS = 50001, 50008
-QR: Final = {"channel": "alipay", "product": "qr"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,18 +34,19 @@ class _TookTooLong(Exception):
 async def tell_story(world: World) -> list[Chapter]:
     """Every chapter, in order; none stops the others."""
     paid: dict[str, Any] = {}
+    alipay, wechat = world.alipay, world.wechat
 
-    async def by_qr() -> str:
-        payment = await world.shop.sell(1250, "一杯绿茶 A cup of green tea", method=QR)
+    async def by_qr(channel: str, base_url: str) -> str:
+        method = {"channel": channel, "product": "qr"}
+        payment = await world.shop.sell(1250, "一杯绿茶 A cup of green tea", method=method)
         paid.update(payment)
-        action = payment["attempts"][0]["action"]
-        await _visit(action["content"])
-        await _approve(world, payment)
+        await _visit(payment["attempts"][0]["action"]["content"])
+        await _approve(base_url, payment)
         await _event(world, "payment.paid", payment["id"])
         return str((await _state(world, payment))["state"])
 
-    async def by_code() -> str:
-        payment = await _code_payment(world, 8800)
+    async def by_code(channel: str, code: str) -> str:
+        payment = await _code_payment(world, 8800, channel, code)
         await _event(world, "payment.paid", payment["id"])
         return str(payment["state"])
 
@@ -59,15 +59,16 @@ async def tell_story(world: World) -> list[Chapter]:
 
     async def lost_answer() -> str:
         # No notification either: only asking finds out.
-        world.alipay.faults.add(Fault(kind=FaultKind.DROP_NOTIFICATION))
-        payment = await _code_payment(world, LOST_ANSWER)
+        alipay.faults.add(Fault(kind=FaultKind.DROP_NOTIFICATION))
+        payment = await _code_payment(world, LOST_ANSWER, "alipay", alipay.book.new_code())
         first = payment["attempts"][0]["state"]
         await _event(world, "payment.paid", payment["id"])
         now = await _state(world, payment)
         return f"{first}, then {now['state']}"
 
     async def late_success() -> str:
-        payment = await world.shop.sell(LATE_SUCCESS, "普洱茶 Pu'er tea", method=QR)
+        method = {"channel": "alipay", "product": "qr"}
+        payment = await world.shop.sell(LATE_SUCCESS, "普洱茶 Pu'er tea", method=method)
         await _visit(payment["attempts"][0]["action"]["content"])
         await world.shop.ask("POST", f"/v1/payments/{payment['id']}/close")
         await _event(world, "payment.surplus", payment["id"])
@@ -77,8 +78,14 @@ async def tell_story(world: World) -> list[Chapter]:
         return f"{now['state']}, {left} kept"
 
     return [
-        await _chapter("paid by QR code", "paid", by_qr),
-        await _chapter("paid by payment code", "paid", by_code),
+        await _chapter("Alipay: QR code", "paid", lambda: by_qr("alipay", alipay.base_url)),
+        await _chapter("WeChat Pay: QR code", "paid", lambda: by_qr("wechat", wechat.base_url)),
+        await _chapter(
+            "Alipay: payment code", "paid", lambda: by_code("alipay", alipay.book.new_code())
+        ),
+        await _chapter(
+            "WeChat Pay: payment code", "paid", lambda: by_code("wechat", wechat.book.new_code())
+        ),
         await _chapter("refunded in part", "paid, 300 of 1250 refunded", refunded_in_part),
         await _chapter("answer lost, found by asking", "unknown, then paid", lost_answer),
         await _chapter("money after closing, given back", "closed, 0 kept", late_success),
@@ -95,9 +102,8 @@ async def _chapter(title: str, expected: str, work: Callable[[], Awaitable[str]]
     return Chapter(title=title, expected=expected, happened=happened)
 
 
-async def _code_payment(world: World, minor: int) -> Any:
-    code = world.alipay.book.new_code()
-    method = {"channel": "alipay", "product": "code", "auth_code": code}
+async def _code_payment(world: World, minor: int, channel: str, code: str) -> Any:
+    method = {"channel": channel, "product": "code", "auth_code": code}
     return await world.shop.sell(minor, "普洱茶 Pu'er tea", method=method)
 
 
@@ -110,9 +116,9 @@ async def _visit(url: str) -> None:
         answer.raise_for_status()
 
 
-async def _approve(world: World, payment: dict[str, Any]) -> None:
+async def _approve(base_url: str, payment: dict[str, Any]) -> None:
     number = payment["attempts"][0]["reference"]
-    url = f"{world.alipay.base_url}/_control/payments/{number}/approve"
+    url = f"{base_url}/_control/payments/{number}/approve"
     async with aiohttp.ClientSession() as session, session.post(url) as answer:
         answer.raise_for_status()
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,13 @@ from qiao.domain.errors import InvalidInput
 from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
-from qiao.simulators.alipay import Credentials, Simulator, new_credentials
+from qiao.simulators import alipay, wechat
 
 MERCHANT: Final = "mer_00000000000000000000000000"
 ALIPAY_ACCOUNT: Final = "acc_00000000000000000000000000"
+WECHAT_ACCOUNT: Final = "acc_00000000000000000000000001"
 API_KEY: Final = "sk_test_demo_only_never_for_real_money"
-PLATFORM_PORT, SHOP_PORT, ALIPAY_PORT = 8080, 8081, 8091
+PLATFORM_PORT, SHOP_PORT, ALIPAY_PORT, WECHAT_PORT = 8080, 8081, 8091, 8092
 HOST: Final = "127.0.0.1"
 TIME_SCALE: Final = 60.0
 """A minute of a simulated channel's retries and delays takes a second."""
@@ -36,13 +37,14 @@ class World:
     engine: Engine
     url: str
     shop: Shop
-    alipay: Simulator
+    alipay: alipay.Simulator
+    wechat: wechat.Simulator
     home: str
 
 
 @asynccontextmanager
 async def running(given: Config, tell: Callable[[str], None]) -> AsyncIterator[World]:
-    """The platform with its worker, a simulated Alipay, and the shop.
+    """The platform with its worker, simulated Alipay and WeChat Pay, and the shop.
 
     They keep apart from everything else, in ``demo`` under the configured home.
     """
@@ -55,15 +57,17 @@ async def running(given: Config, tell: Callable[[str], None]) -> AsyncIterator[W
     )
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config))
-        alipay = Simulator(credentials=_credentials(home), time_scale=TIME_SCALE)
-        alipay_url = await _enter(stack, alipay.running, ALIPAY_PORT)
-        await _prepare(engine, alipay.credentials.settings("ordinary", base_url=alipay_url))
+        first = alipay.Simulator(credentials=_alipay_keys(home), time_scale=TIME_SCALE)
+        second = wechat.Simulator(credentials=_wechat_keys(home), time_scale=TIME_SCALE)
+        await _enter(stack, first.running, ALIPAY_PORT)
+        await _enter(stack, second.running, WECHAT_PORT)
+        await _prepare(engine, first, second)
         url = await stack.enter_async_context(serving(engine, listener))
         shop = Shop(api_url=url, api_key=API_KEY, tell=tell)
         await stack.enter_async_context(_serve_shop(shop))
         await _subscribe(engine, shop)
         await stack.enter_async_context(working(engine))
-        yield World(engine=engine, url=url, shop=shop, alipay=alipay, home=str(home))
+        yield World(engine=engine, url=url, shop=shop, alipay=first, wechat=second, home=str(home))
 
 
 def _listen(port: int) -> socket.socket:
@@ -75,37 +79,53 @@ def _listen(port: int) -> socket.socket:
 
 async def _enter(
     stack: AsyncExitStack, running: Callable[..., AbstractAsyncContextManager[str]], port: int
-) -> str:
+) -> None:
     """Run it on the port, or on a free one when somebody has it."""
     try:
-        return await stack.enter_async_context(running(port=port))
+        await stack.enter_async_context(running(port=port))
     except OSError:
-        return await stack.enter_async_context(running(port=0))
+        await stack.enter_async_context(running(port=0))
 
 
-def _credentials(home: Path) -> Credentials:
-    """The simulated channel's keys, kept between starts: making them takes seconds."""
-    path = home / "simulated-alipay.json"
-    if path.exists():
-        return Credentials.from_json(path.read_bytes())
-    made = new_credentials()
-    path.touch(mode=0o600)
-    path.write_bytes(made.to_json())
-    return made
+def _alipay_keys(home: Path) -> alipay.Credentials:
+    kept = _kept(home / "simulated-alipay.json", lambda: alipay.new_credentials().to_json())
+    return alipay.Credentials.from_json(kept)
 
 
-async def _prepare(engine: Engine, settings: dict[str, str]) -> None:
+def _wechat_keys(home: Path) -> wechat.Credentials:
+    kept = _kept(home / "simulated-wechat.json", lambda: wechat.new_credentials().to_json())
+    return wechat.Credentials.from_json(kept)
+
+
+def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
+    """A simulated channel's keys, kept between starts: making them takes seconds."""
+    if not path.exists():
+        path.touch(mode=0o600)
+        path.write_bytes(make())
+    return path.read_bytes()
+
+
+async def _prepare(engine: Engine, first: alipay.Simulator, second: wechat.Simulator) -> None:
     scope = Scope(merchant_id=MERCHANT, live=False)
     await add_merchant(engine, "茶馆 Tea House", merchant_id=MERCHANT)
     await issue_api_key(engine, scope, key=API_KEY)
-    await engine.accounts.put(
-        merchant_id=MERCHANT,
-        account_id=ALIPAY_ACCOUNT,
-        live=False,
-        channel="alipay",
-        name="simulated Alipay",
-        settings=settings,
-    )
+    accounts: dict[str, tuple[str, Mapping[str, object]]] = {
+        "alipay": (ALIPAY_ACCOUNT, first.credentials.settings("ordinary", base_url=first.base_url)),
+        "wechat": (
+            WECHAT_ACCOUNT,
+            second.credentials.settings("ordinary", base_url=second.base_url),
+        ),
+    }
+    for priority, (channel, (account_id, settings)) in enumerate(accounts.items()):
+        await engine.accounts.put(
+            merchant_id=MERCHANT,
+            account_id=account_id,
+            live=False,
+            channel=channel,
+            name=f"simulated {channel}",
+            settings=settings,
+            priority=priority,
+        )
 
 
 async def _subscribe(engine: Engine, shop: Shop) -> None:

@@ -37,39 +37,33 @@ class Api:
     def routes(self) -> list[web.RouteDef]:
         simulator, found = self._simulator, []
         for base in ("/v3/pay/transactions", "/v3/pay/partner/transactions"):
-            for product in methods.TRADE_TYPES:
-                found.append(
-                    self._post(
-                        f"{base}/{product}", f"create.{product}", _creating(simulator, product)
-                    )
-                )
-            number = f"{base}/out-trade-no/{{number}}"
+            found += [
+                self._post(f"{base}/{one}", f"create.{one}", _creating(simulator, one))
+                for one in methods.TRADE_TYPES
+            ]
+            number, by_id = f"{base}/out-trade-no/{{number}}", f"{base}/id/{{number}}"
             found += [
                 self._get(number, "query", _numbered(simulator, methods.query)),
-                self._get(
-                    f"{base}/id/{{number}}", "query", _numbered(simulator, methods.query_by_id)
-                ),
+                self._get(by_id, "query", _numbered(simulator, methods.query_by_id)),
                 self._post(f"{number}/close", "close", _numbered(simulator, methods.close)),
                 self._post(f"{number}/reverse", "reverse", _numbered(simulator, methods.reverse)),
             ]
         refunds, bills = "/v3/refund/domestic/refunds", "/v3/fund-app/mch-transfer/transfer-bills"
         sharing = "/v3/profitsharing/orders"
+        questions = {
+            f"{refunds}/{{number}}": ("query_refund", methods.query_refund),
+            f"{bills}/out-bill-no/{{number}}": ("query_transfer", methods.query_transfer),
+            f"{sharing}/{{number}}": ("query_share", methods.query_share),
+        }
         return [
             *found,
+            *(
+                self._get(path, operation, _numbered(simulator, method))
+                for path, (operation, method) in questions.items()
+            ),
             self._post(refunds, "refund", lambda asked, _: methods.refund(simulator, asked)),
-            self._get(
-                f"{refunds}/{{number}}", "query_refund", _numbered(simulator, methods.query_refund)
-            ),
             self._post(bills, "transfer", _transferring(simulator)),
-            self._get(
-                f"{bills}/out-bill-no/{{number}}",
-                "query_transfer",
-                _numbered(simulator, methods.query_transfer),
-            ),
             self._post(sharing, "share", lambda asked, _: methods.share(simulator, asked)),
-            self._get(
-                f"{sharing}/{{number}}", "query_share", _numbered(simulator, methods.query_share)
-            ),
             self._get("/v3/certificates", "certificates", self._certificates),
             self._get("/v3/bill/tradebill", "bill", self._bill),
             self._get("/v3/bill/fundflowbill", "bill", self._bill),
@@ -92,11 +86,12 @@ class Api:
                 operation, request
             )
             kind = fault.kind if fault else None
-            status, body = SYSTEM_ERROR.status, dict[str, Any](SYSTEM_ERROR.body())
+            status: int = SYSTEM_ERROR.status
+            body: dict[str, Any] | None = dict(SYSTEM_ERROR.body())
             if kind not in NOT_DONE:
                 status, body = _done(work, request, http)
                 if kind is FaultKind.SYSTEM_ERROR_BUT_DONE:
-                    status, body = SYSTEM_ERROR.status, SYSTEM_ERROR.body()
+                    status, body = SYSTEM_ERROR.status, dict(SYSTEM_ERROR.body())
             content = _bytes(body)
             headers = self._simulator.codec.headers(
                 request.merchant,

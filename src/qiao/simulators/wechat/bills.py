@@ -30,8 +30,7 @@ def trade_bill(book: Book, owner: str, day: date) -> bytes | None:
     paid = sum(order.fen for order, refund in rows if refund is None)
     back = sum(refund.fen for _, refund in rows if refund is not None)
     fee = sum(_fee(order, refund) for order, refund in rows)
-    totals = [
-        f"{len(rows)}.0",
+    sums = [
         yuan(paid),
         yuan(back),
         "0.00",
@@ -39,7 +38,7 @@ def trade_bill(book: Book, owner: str, day: date) -> bytes | None:
         yuan(paid),
         yuan(back),
     ]
-    lines = [HEADER, *(_line(*row) for row in rows), TOTALS, _cells(totals)]
+    lines = [HEADER, *(_line(*row) for row in rows), TOTALS, _cells([f"{len(rows)}.0", *sums])]
     return ("\ufeff" + "".join(f"{line}\r\n" for line in lines)).encode()
 
 

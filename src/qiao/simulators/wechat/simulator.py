@@ -117,11 +117,9 @@ class Simulator:
             told = refund_view(order, refund)
             told["refund_status"] = told.pop("status")
             sub = order.owner != order.mchid
-            told |= (
-                {"sp_mchid": order.mchid, "sub_mchid": order.owner}
-                if sub
-                else {"mchid": order.mchid}
-            )
+            told["sp_mchid" if sub else "mchid"] = order.mchid
+            if sub:
+                told["sub_mchid"] = order.owner
             self._tell(order, "REFUND.SUCCESS", "refund", told, refund.notify_url, 1)
 
     def _tell(
