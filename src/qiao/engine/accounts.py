@@ -74,19 +74,15 @@ class Accounts:
                 remedy=f"choose one of: {', '.join(sorted(self._channels))}",
             )
         kind.open(kind.settings.read(settings))
-        given: str | None = await self._database.fetch_value(
-            SQL.put_account,
-            merchant_id,
-            account_id,
-            live,
-            channel,
-            name,
-            self._seal.close(msgspec.json.encode(dict(settings))),
-            priority,
-        )
+        sealed = self._seal.close(msgspec.json.encode(dict(settings)))
+        values = (merchant_id, account_id, live, channel, name, sealed, priority)
+        try:
+            given: str | None = await self._database.fetch_value(SQL.put_account, *values)
+        except asyncpg.UniqueViolationError:  # the id is another account's
+            given = None
         if given is None:
             raise Conflict(
-                f"the account {name!r} is one of another channel",
+                f"there is another account of that id, or {name!r} is one of another channel",
                 code="account_of_other_channel",
                 field="name",
                 remedy="give the new account a name of its own",

@@ -14,6 +14,7 @@ SELECT merchant_id, live FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
 UPDATE api_key SET revoked_at = now() WHERE merchant_id = $1 AND api_key_id = $2;
 
 -- name: put_account
+-- No row comes back when the name is that of another channel's account.
 INSERT INTO channel_account (merchant_id, account_id, live, channel, name, sealed_settings, priority)
 VALUES ($1, $2, $3, $4, $5, $6, $7)
 ON CONFLICT (merchant_id, live, name) DO UPDATE
