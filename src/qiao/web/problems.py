@@ -24,6 +24,8 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str | None = None
     field: str | None = None
     remedy: str | None = None
+    error: str | None = None
+    """The title again, where ``POST /pay`` promised it under this name."""
 
 
 class Refused(Exception):
@@ -83,6 +85,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     headers = {"content-type": "application/problem+json"}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
+    if told.status == 405:
+        headers["allow"] = ", ".join(sorted(_methods(request)))
     if told.status == 503:
         headers["retry-after"] = "1"
     return Response(
@@ -91,3 +95,16 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         headers=headers,
         media_type=MediaType.JSON,
     )
+
+
+def _methods(request: Request[Any, Any, Any]) -> set[str]:
+    """The methods that the address takes (RFC 9110, 15.5.6)."""
+    parts = [part for part in request.url.path.split("/") if part]
+    found: set[str] = set()
+    for route in request.app.routes:
+        names = [one if isinstance(one, str) else None for one in route.path_components]
+        if len(names) == len(parts) and all(
+            name in (None, part) for name, part in zip(names, parts, strict=True)
+        ):
+            found |= set(getattr(route, "methods", ()))
+    return found

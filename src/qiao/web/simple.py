@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Request, Response, Router, get, post
+from litestar import Request, Router, get, post
 from litestar.params import FromQuery, JSONBody
 from msgspec import Meta
 
@@ -18,7 +18,7 @@ from qiao.web.access import TheEngine, TheMerchant
 from qiao.web.api.documents import Amount, Text, cashier_url
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body, idempotency_key
-from qiao.web.problems import describe
+from qiao.web.problems import Refused
 
 
 class PayInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +70,7 @@ async def pay(
     request: Request[Any, Any, Any],
     engine: TheEngine,
     merchant: TheMerchant,
-) -> Response[Any]:
+) -> OrderDocument:
     """Accept an order and attempt it. The same order again gives what waits."""
     try:
         await engine.accounts.choose(
@@ -83,11 +83,10 @@ async def pay(
     except InvalidInput as error:
         if error.field != "method.channel":
             raise
-        told = msgspec.to_builtins(describe(error))
-        details = {**told, "field": "pay_method", "error": "Invalid pay method"}
-        return Response(
-            details, status_code=400, headers={"content-type": "application/problem+json"}
-        )
+        title = "Invalid pay method"
+        raise Refused(
+            400, error.code, title, field="pay_method", remedy=error.remedy, error=title
+        ) from None
     order = Order(
         order_id=data.order_id,
         amount=Money(data.amount, "CNY"),
@@ -96,11 +95,11 @@ async def pay(
     key = idempotency_key(request, await request.body())
     payment = (await accept(engine, merchant, order, key=key)).payment
     if payment.state != "open":
-        return Response(_document(engine, payment))
+        return _document(engine, payment)
     method = Method(channel=data.pay_method, product=data.product, auth_code=data.auth_code)
     tried = await attempt(engine, merchant, payment.payment_id, method)
     payment = await payment_now(engine, merchant.merchant_id, payment.payment_id)
-    return Response(_document(engine, payment, tried))
+    return _document(engine, payment, tried)
 
 
 @get("/order", responses=refusals(404), tags=["Simple"])

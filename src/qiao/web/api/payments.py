@@ -3,6 +3,7 @@
 from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
 
 from qiao.domain.money import Money
@@ -45,6 +46,11 @@ Key = Annotated[
         description="the same key with the same body gives the same answer and does nothing twice",
     ),
 ]
+KNOWN_ORDER = ResponseSpec(
+    data_container=PaymentDocument,
+    generate_examples=False,
+    description="The order was accepted before; this is its payment.",
+)
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
@@ -77,7 +83,12 @@ def _for_attempt(key: IdempotencyKey | None) -> IdempotencyKey | None:
     return key and IdempotencyKey(key=f"{key.key}/attempt", body_digest=key.body_digest)
 
 
-@post("/payments", before_request=check_body, responses=refusals(404, 409, 413), tags=["Payments"])
+@post(
+    "/payments",
+    before_request=check_body,
+    responses={200: KNOWN_ORDER, **refusals(404, 409, 413)},
+    tags=["Payments"],
+)
 async def create_payment(
     data: JSONBody[PaymentInput],
     request: AnyRequest,
