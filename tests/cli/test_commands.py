@@ -1,5 +1,6 @@
 """The command as a program: what it prints, what it returns, and what it says of wrong input."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -148,3 +150,25 @@ def test_no_database(run: Run) -> None:
     assert done.returncode == 1
     assert "cannot connect to the database" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_books_are_proven_and_a_forgery_is_found(
+    run: Run, server: str, environment: dict[str, str]
+) -> None:
+    good = run("ledger", "check", "--json")
+    assert told(good)["right"] is True
+    assert "The books are right" in run("ledger", "check").stdout
+    asyncio.run(_disable_guards(environment["QIAO_DATABASE_URL"]))
+    bad = run("ledger", "check")
+    assert bad.returncode == 1
+    assert "not_append_only" in bad.stdout
+    made = told(run("merchant", "add", "Tea house", "--json"))
+    key = told(run("key", "issue", made["merchant_id"], "--json"))["api_key"]
+    shown = told(run("ledger", "balances", "--json", QIAO_API_KEY=key, QIAO_URL=server))
+    assert shown["data"] == []
+
+
+async def _disable_guards(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("ALTER TABLE ledger_entry DISABLE TRIGGER USER")
+    await connection.close()

@@ -26,6 +26,7 @@ from hypothesis.stateful import (
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.closing import close
+from qiao.engine.ledger import balances, prove
 from qiao.engine.notifications import receive
 from qiao.engine.payments import list_payments
 from qiao.engine.records import Payment
@@ -133,6 +134,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def check(self) -> None:
         world = self.world
+        assert not (await prove(self.database)).mistakes
         for payment in await list_payments(world.engine, world.scope, limit=100):
             assert payment.refunded_minor <= payment.captured_minor <= payment.amount_minor
             before = self.finals.get(payment.payment_id)
@@ -171,6 +173,14 @@ class AnyOrder(RuleBasedStateMachine):
             at_bank = sum(order.left for order in orders if order.state == "paid")
             assert at_bank == payment.captured_minor - payment.refunded_minor
         await self.check_webhooks()
+        at_bank = sum(one.left for one in world.bank.orders.values() if one.state == "paid")
+        books = {
+            one.account: one.balance_minor for one in await balances(world.engine, world.scope)
+        }
+        assert books.get(f"channel_receivable:{world.account_id}", 0) == at_bank
+        assert books.get("merchant_payable", 0) == at_bank
+        assert not books.get("refunds_in_transit")
+        assert not books.get("surplus")
 
     async def check_webhooks(self) -> None:
         rows = await self.database.fetch(

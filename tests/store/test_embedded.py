@@ -6,6 +6,8 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import asyncpg
@@ -103,6 +105,17 @@ def test_the_last_user_stops_the_server_and_the_data_stay(home: Path) -> None:
     third.stop()
     third.discard()
     assert not (home / "postgres").exists()
+
+
+def test_many_may_discard_at_once(home: Path) -> None:
+    def make_and_discard(_: int) -> None:
+        with suppress(FileExistsError):
+            (home / "postgres").mkdir()
+        EmbeddedPostgres(home).discard()
+
+    with ThreadPoolExecutor(max_workers=8) as threads:
+        assert list(threads.map(make_and_discard, range(400))) == [None] * 400
+    assert not any(home.iterdir())
 
 
 async def test_durable_unless_told_otherwise(home: Path) -> None:

@@ -158,14 +158,16 @@ class Database:
 
 @asynccontextmanager
 async def open_database(
-    url: str, *, min_size: int = 2, max_size: int = 32
+    url: str, *, min_size: int = 2, max_size: int = 32, patient: bool = False
 ) -> AsyncIterator[Database]:
     """A Database on ``url``: ``postgresql://user@host:5432/name``, or ``?host=/socket/folder``.
 
     ``max_size`` should not be below the number of requests that are admitted at once: waiting
-    for a connection costs far more than an idle one. StoreUnavailable when nobody answers
+    for a connection costs far more than an idle one. ``patient`` lets a statement take as long
+    as it takes, for work over everything that is no request. StoreUnavailable when nobody answers
     there or the server turns us away.
     """
+    settings = SERVER_SETTINGS | ({"statement_timeout": "0"} if patient else {})
     with connecting(url):
         pool = await asyncpg.create_pool(
             url,
@@ -174,10 +176,10 @@ async def open_database(
             init=_prepare,
             reset=_leave,
             timeout=CONNECT_TIMEOUT_SECONDS,
-            command_timeout=COMMAND_TIMEOUT_SECONDS,
+            command_timeout=None if patient else COMMAND_TIMEOUT_SECONDS,
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
-            server_settings=SERVER_SETTINGS,
+            server_settings=settings,
         )
     try:
         yield Database(pool)

@@ -134,7 +134,13 @@ class EmbeddedPostgres:
             if self._folder.exists():
                 with self._exclusively():
                     if self._shut_down_if_unused():
-                        shutil.rmtree(self._folder)
+                        # Away in one step: as soon as the lock's own file is gone, somebody else
+                        # may hold a lock of that name, and work in a folder that is half deleted.
+                        doomed = Path(
+                            tempfile.mkdtemp(prefix="discarded-", dir=self._folder.parent)
+                        )
+                        self._folder.rename(doomed / "postgres")
+                        shutil.rmtree(doomed)
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -153,10 +159,11 @@ class EmbeddedPostgres:
                 descriptor = self._open("lock")
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
                 # Still that file, or one of folders that were discarded while we waited?
-                if os.path.samestat(os.fstat(descriptor), (self._folder / "lock").stat()):
-                    return descriptor
+                with suppress(FileNotFoundError):
+                    if os.path.samestat(os.fstat(descriptor), (self._folder / "lock").stat()):
+                        return descriptor
                 os.close(descriptor)
-            except FileNotFoundError as error:
+            except (FileNotFoundError, FileExistsError) as error:  # discarded under our hands
                 failure = error
             except OSError as error:
                 failure = error

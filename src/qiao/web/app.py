@@ -10,6 +10,7 @@ from litestar.openapi.spec import Components, SecurityScheme
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, require_key
+from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
@@ -44,7 +45,7 @@ def create_app(engine: Engine) -> Litestar:
     """The application; it neither opens nor closes the engine."""
     merchants_own = Router(
         "/",
-        route_handlers=[Router("/v1", route_handlers=[payments, webhooks]), simple],
+        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks]), simple],
         guards=[require_key],
         dependencies={"merchant": Provide(provide_merchant)},
     )

@@ -1,11 +1,12 @@
 """Errors as RFC 9457 problem details: a stable code, the field at fault, and what to do."""
 
+import re
 from typing import Any
 
 import msgspec
 import structlog
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, ValidationException
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.errors import Conflict, Missing
@@ -65,6 +66,8 @@ def describe(error: Exception) -> Problem:
                 "the database does not answer",
                 remedy="send the request again, with the same Idempotency-Key",
             )
+        case ValidationException():
+            return problem(400, "invalid_input", **_parameter(error))
         case HTTPException():
             code, title = BY_STATUS.get(error.status_code, ("bad_request", "not a good request"))
             return problem(error.status_code, code, title, detail=error.detail or None)
@@ -95,6 +98,17 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
         headers=headers,
         media_type=MediaType.JSON,
     )
+
+
+def _parameter(error: ValidationException) -> dict[str, str]:
+    """What Litestar found wrong with a parameter: its name, the reason and the remedy."""
+    remedy = "see the operation's parameters in /v1/openapi.json"
+    wrong = error.extra[0] if isinstance(error.extra, list) and error.extra else {}
+    if "key" in wrong:
+        return {"title": wrong["message"], "field": wrong["key"], "remedy": remedy}
+    missing = re.search(r"'([^']+)'", error.detail)
+    field = missing[1] if missing else "request"
+    return {"title": error.detail.partition(" for ")[0], "field": field, "remedy": remedy}
 
 
 def _methods(request: Request[Any, Any, Any]) -> set[str]:

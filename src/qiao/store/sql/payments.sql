@@ -82,7 +82,7 @@ WITH payable AS (
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
     AND a.account_id = coalesce($10::text, a.account_id)
-  RETURNING a.payment_id, a.amount_minor
+  RETURNING a.payment_id, a.attempt_id, a.account_id, a.amount_minor
 ), noted AS (
   INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
   SELECT $1, $10, $11::text, 'payment', $2 FROM settled WHERE $10::text IS NOT NULL
@@ -94,6 +94,12 @@ WITH payable AS (
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $9, (row).live, (row).payment_id, 'payment.paid', payment_document(row) FROM paid
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $9, 1, (row).live, 'channel_receivable:' || settled.account_id, 'merchant_payable',
+         settled.amount_minor, (row).currency, (row).payment_id, settled.attempt_id
+  FROM paid, settled
 )
 SELECT (row).payment_id FROM paid;
 
@@ -125,6 +131,16 @@ WITH moved AS (
   SELECT $1, $8, p.live, p.payment_id, 'payment.surplus',
          payment_document(p) || jsonb_build_object('surplus', asked.amount_minor)
   FROM asked JOIN payment p ON p.merchant_id = $1 AND p.payment_id = asked.payment_id
+  RETURNING live
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $8, entry.line, told.live, entry.debit, entry.credit, moved.amount_minor,
+         moved.currency, moved.payment_id, entry.subject_id
+  FROM moved, told, asked, LATERAL (VALUES
+    (1, 'channel_receivable:' || moved.account_id, 'surplus', moved.attempt_id),
+    (2, 'surplus', 'refunds_in_transit', asked.refund_id)
+  ) AS entry (line, debit, credit, subject_id)
 ), work AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
   SELECT $1, 'work_refund', refund_id, '{}', now() FROM asked

@@ -17,6 +17,11 @@ WITH reserved AS (
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $7, $8, $2, 'refund.created', refund_document(row) FROM asked
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $7, 1, $8, 'merchant_payable', 'refunds_in_transit', $5, (row).currency, $2, $3
+  FROM asked
 ), work AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
   SELECT $1, 'work_refund', $3, '{}', $12::timestamptz + $11 FROM asked
@@ -63,6 +68,13 @@ WITH settled AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $6, p.live, p.payment_id, 'refund.succeeded', refund_document(settled.row)
   FROM settled JOIN payment p ON p.merchant_id = $1 AND p.payment_id = (settled.row).payment_id
+  RETURNING live
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $6, 1, told.live, 'refunds_in_transit', 'channel_receivable:' || a.account_id,
+         (row).amount_minor, (row).currency, (row).payment_id, (row).refund_id
+  FROM told, settled JOIN attempt a ON a.merchant_id = $1 AND a.attempt_id = (row).attempt_id
 )
 SELECT (row).* FROM settled;
 
@@ -78,5 +90,13 @@ WITH settled AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $7, p.live, p.payment_id, 'refund.failed', refund_document(settled.row)
   FROM settled JOIN payment p ON p.merchant_id = $1 AND p.payment_id = (settled.row).payment_id
+  RETURNING live
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $7, 1, told.live, 'refunds_in_transit',
+         CASE WHEN (row).surplus THEN 'surplus' ELSE 'merchant_payable' END,
+         (row).amount_minor, (row).currency, (row).payment_id, (row).refund_id
+  FROM told, settled
 )
 SELECT (row).* FROM settled;
