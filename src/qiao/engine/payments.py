@@ -1,7 +1,7 @@
 """Accept a payment and show it. Accepting the same order again gives the same payment."""
 
+import base64
 import re
-import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -125,7 +125,7 @@ async def accept(
             list(order.methods),
             order.return_url,
             dict(order.metadata),
-            secrets.token_urlsafe(24),
+            base64.urlsafe_b64encode(engine.random(24)).decode(),
             expires_at,
             engine.new_id(IdKind.EVENT),
             key.key if key else None,

@@ -1,6 +1,5 @@
 """What every use case works with, and for whom it works."""
 
-import os
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +59,10 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Engine:
-    """``public_url`` is where channels and customers reach us, without a slash at its end."""
+    """``public_url`` is where channels and customers reach us, without a slash at its end.
+
+    ``now`` and ``random`` are the only clock and the only chance that use cases know.
+    """
 
     database: Database
     transport: Transport
@@ -68,15 +70,16 @@ class Engine:
     seal: Seal
     public_url: str
     now: Callable[[], datetime] = utc_now
+    random: Callable[[int], bytes] = secrets.token_bytes
     wake: Wake = field(default_factory=Wake)
     context: Context = field(init=False)
 
     def __post_init__(self) -> None:
-        context = Context(now=self.now, nonce=lambda: secrets.token_hex(16))
+        context = Context(now=self.now, nonce=lambda: self.random(16).hex())
         object.__setattr__(self, "context", context)
 
     def new_id(self, kind: IdKind) -> str:
-        return new_id(kind, now=self.now(), random=os.urandom(RANDOM_BYTES))
+        return new_id(kind, now=self.now(), random=self.random(RANDOM_BYTES))
 
     def notify_url(self, merchant_id: str, account_id: str) -> str:
         """Where the channel of this account sends its notifications."""

@@ -6,7 +6,6 @@ its lease or a handler refuses to be cancelled.
 """
 
 import asyncio
-import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -114,6 +113,11 @@ def back_off_seconds(tries: int) -> float:
     return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(tries - 1, 32))
 
 
+def _monotonic() -> float:
+    """The running loop's clock, in seconds: a simulation's is its own."""
+    return asyncio.get_running_loop().time()
+
+
 class Worker:
     """Runs the jobs of the kinds that ``handlers`` names; jobs of other kinds stay where they are.
 
@@ -186,7 +190,7 @@ class Worker:
         return count
 
     def _may_claim(self) -> bool:
-        return self._unfinished < self._concurrency and time.monotonic() >= self._claim_at
+        return self._unfinished < self._concurrency and _monotonic() >= self._claim_at
 
     def _idle_seconds(self) -> float:
         """How long there is nothing to do unless something changes."""
@@ -194,7 +198,7 @@ class Worker:
             return LOCKED_ROWS_WAIT_SECONDS
         if self._unfinished >= self._concurrency:
             return self._poll_seconds
-        return max(0.0, self._claim_at - time.monotonic())
+        return max(0.0, self._claim_at - _monotonic())
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -202,7 +206,7 @@ class Worker:
                 await self._changed.wait()
 
     async def _claim(self) -> int:
-        begun = time.monotonic()
+        begun = _monotonic()
         rows = await self._database.fetch(
             statements.claim,
             self._now(),
@@ -253,7 +257,7 @@ class Worker:
         del self._ended[: len(batch)]
         kept = [e for e in batch if (e.held.job.merchant_id, e.held.job.job_id) not in settled]
         for ended in kept:
-            if time.monotonic() < ended.held.lapses_at:
+            if _monotonic() < ended.held.lapses_at:
                 self._ended.append(ended)
             else:
                 log.warning("job_lease_lapsed", **_names(ended.held.job))
@@ -284,7 +288,7 @@ class Worker:
         self._changed.set()
 
     async def _handle(self, held: _Held) -> _Ended:
-        if time.monotonic() > held.begin_by:
+        if _monotonic() > held.begin_by:
             return _Ended(held=held, verdict="released")
         job = held.job
         try:

@@ -72,6 +72,17 @@ async def postgres_url(postgres_server: str, postgres_template: str) -> AsyncIte
         await _drop(postgres_server, name)
 
 
+@pytest.fixture
+def empty_postgres_url(postgres_server: str) -> Iterator[str]:
+    """The URL of a fresh database without a schema, which is dropped after the test."""
+    name = f"qiao_test_{secrets.token_hex(6)}"
+    _blocking(_run(postgres_server, f"CREATE DATABASE {name}"))
+    try:
+        yield _with_database(postgres_server, name)
+    finally:
+        _blocking(_drop(postgres_server, name))
+
+
 @pytest_asyncio.fixture
 async def database(postgres_url: str) -> AsyncIterator[Database]:
     """An open Database on the test's own database."""

@@ -1,0 +1,189 @@
+"""Who acts in a simulation: customers with their merchant, and those who break things."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from tests.simulation.world import Gone, Network, SimulatedWorld
+
+from qiao.channels.requests import Product
+from qiao.domain.errors import InvalidInput
+from qiao.domain.money import Money
+from qiao.engine.attempts import Method, attempt
+from qiao.engine.closing import close
+from qiao.engine.payments import Order, accept, payment_now
+from qiao.engine.records import Attempt, Payment, Refund
+from qiao.engine.refunds import refund
+from qiao.engine.runtime import Engine, IdempotencyKey
+
+Result = TypeVar("Result")
+CODES = (None, None, "284561", "284561", "000000")
+"""How a customer pays: by QR, by payment code, by a code that the bank declines."""
+
+
+@dataclass
+class Told:
+    """What Qiao has acknowledged of one order. It may never take any of it back."""
+
+    amount: int
+    payment_id: str | None = None
+    states: list[str] = field(default_factory=list)
+    refunds: dict[str, int] = field(default_factory=dict)
+    """The amount of every refund that was acknowledged, by its id."""
+    refunds_done: set[str] = field(default_factory=set)
+
+
+class Buyer:
+    """One order from beginning to end, by a merchant who asks again until there is an answer."""
+
+    def __init__(self, world: SimulatedWorld, number: int) -> None:
+        self._world, self._number = world, number
+        self.told = Told(amount=world.chance.randint(1, 5))
+
+    async def live(self) -> None:
+        world, chance = self._world, self._world.chance
+        await asyncio.sleep(chance.uniform(0, 60))
+        payment = await self._accept()
+        if payment is None:
+            return
+        for _ in range(chance.randint(1, 3)):
+            code = chance.choice(CODES)
+            tried = await self._attempt(code)
+            if tried is not None and world.hits(0.8):
+                self._later(self._pay(tried), 60)
+            await asyncio.sleep(chance.expovariate(1 / 20))
+        if world.hits(0.25):
+            await self._close()
+        for number in range(chance.choice((0, 0, 1, 2, 3))):
+            self._later(self._refund(number), 40)
+        await asyncio.sleep(chance.uniform(0, 90))
+        await self._look()
+
+    def _later(self, work: Coroutine[Any, Any, object], seconds: float) -> None:
+        async def wait() -> None:
+            await asyncio.sleep(self._world.chance.uniform(0, seconds))
+            await work
+
+        self._world.background(wait())
+
+    async def _pay(self, tried: Attempt) -> None:
+        """The customer pays, if the bank knows the order: also what is closed, or paid already."""
+        world = self._world
+        if tried.reference in world.bank.orders:
+            world.bank.pay(tried.reference)
+            world.tell(lambda: world.bank.payment_notice(tried.reference))
+
+    async def _accept(self) -> Payment | None:
+        order = Order(
+            order_id=f"order-{self._number}",
+            amount=Money(self.told.amount, "CNY"),
+            description="tea",
+            expires_in_seconds=self._world.chance.choice((60, 120, 600)),
+        )
+        made = await self._ask(
+            "accept", lambda engine, key: accept(engine, self._world.scope, order, key=key)
+        )
+        if made is None:
+            return None
+        self.told.payment_id = made.payment.payment_id
+        self.told.states.append(made.payment.state)
+        return made.payment
+
+    async def _attempt(self, code: str | None) -> Attempt | None:
+        product = Product.CODE if code else Product.QR
+        method = Method(channel="bank", product=product, auth_code=code)
+        name = f"attempt-{self._world.chance.random()}"
+        return await self._ask(
+            name,
+            lambda engine, key: attempt(
+                engine, self._world.scope, str(self.told.payment_id), method, key=key
+            ),
+        )
+
+    async def _close(self) -> None:
+        payment_id = str(self.told.payment_id)
+        closed = await self._ask(
+            "close", lambda engine, _: close(engine, self._world.scope, payment_id)
+        )
+        if closed is not None:
+            self.told.states.append(closed.state)
+
+    async def _refund(self, number: int) -> None:
+        payment_id, minor = str(self.told.payment_id), self._world.chance.randint(1, 3)
+
+        async def ask(engine: Engine, key: IdempotencyKey) -> Refund:
+            scope = self._world.scope
+            return await refund(engine, scope, payment_id, amount_minor=minor, key=key)
+
+        given = await self._ask(f"refund-{number}", ask)
+        if given is not None:
+            self.told.refunds[given.refund_id] = minor
+            if given.state == "succeeded":
+                self.told.refunds_done.add(given.refund_id)
+
+    async def _look(self) -> None:
+        merchant_id, payment_id = self._world.scope.merchant_id, str(self.told.payment_id)
+        seen = await self._ask(
+            "look", lambda engine, _: payment_now(engine, merchant_id, payment_id)
+        )
+        if seen is not None:
+            self.told.states.append(seen.state)
+
+    async def _ask(
+        self, name: str, work: Callable[[Engine, IdempotencyKey], Coroutine[Any, Any, Result]]
+    ) -> Result | None:
+        """Ask until there is an answer; None for a refusal, or when patience ends."""
+        key = IdempotencyKey(key=f"{self._number}-{name}", body_digest=name.encode())
+        for _ in range(6):
+            try:
+                return await self._world.process().call(lambda engine: work(engine, key))
+            except Gone:
+                await asyncio.sleep(self._world.chance.uniform(0.5, 5))
+            except InvalidInput:
+                return None
+        return None
+
+
+async def break_things(world: SimulatedWorld, seconds: float) -> None:
+    """For so long: processes die, clocks jump, the database is away, the network changes."""
+    end = asyncio.get_running_loop().time() + seconds
+    while asyncio.get_running_loop().time() < end:
+        await asyncio.sleep(world.chance.uniform(1, 20))
+        match world.chance.choice(("die", "die", "clock", "database", "network", "calm")):
+            case "die":
+                victim = world.process()
+                await victim.die()
+                await asyncio.sleep(world.chance.uniform(0, 10))
+                victim.start()
+            case "clock":
+                hours = world.chance.choice((0, 0, 0.002, -0.002, 1, -1, 24, -24))
+                world.process().clock_error = timedelta(hours=hours)
+            case "database":
+                world.trouble.down = True
+                await asyncio.sleep(world.chance.uniform(0.1, 8))
+                world.trouble.down = False
+            case "network":
+                world.network = Network(
+                    **{name: world.chance.choice((0, 0, 0.1, 0.3)) for name in NETWORK}
+                )
+                world.shop_fails = world.chance.choice((0, 0.5))
+                world.notices_lost = world.chance.choice((0, 0.3, 1))
+            case _:
+                calm(world)
+                world.trouble.statement_lost = world.chance.choice((0, 0.01, 0.05))
+                world.trouble.answer_lost = world.chance.choice((0, 0.01, 0.05))
+
+
+NETWORK = tuple(Network.__dataclass_fields__)
+
+
+def calm(world: SimulatedWorld) -> None:
+    """Nothing goes wrong from now on."""
+    world.network = Network()
+    world.shop_fails = world.notices_lost = 0.0
+    world.trouble.down = False
+    world.trouble.statement_lost = world.trouble.answer_lost = 0.0
+    for process in world.processes:
+        process.clock_error = timedelta()

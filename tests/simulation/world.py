@@ -1,0 +1,235 @@
+"""A merchant's world in a simulation: Qiao's processes, the bank, the shop, the network."""
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
+
+from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse, Operation
+from qiao.crypto.sealing import Seal
+from qiao.domain.outcomes import NotSent, Unknown
+from qiao.engine.accounts import Accounts
+from qiao.engine.jobs import handlers
+from qiao.engine.notifications import receive
+from qiao.engine.runtime import Engine, Scope
+from qiao.store.errors import StoreUnavailable
+from qiao.store.outbox import Worker
+from qiao.testing.bank import BANK, Bank
+from qiao.testing.world import ACCOUNT_ID
+from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
+
+Result = TypeVar("Result")
+BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)
+SEAL = Seal([Seal.new_key()])
+TELLS = (1.0, 20.0, 90.0)
+"""After how many seconds the bank tells again what was not acknowledged."""
+
+
+class Gone(Exception):
+    """No answer: the process died, or the database did not answer. It may have happened."""
+
+
+@dataclass
+class Network:
+    """What happens between Qiao and the bank, besides nothing, with its probability."""
+
+    not_connected: float = 0.0
+    request_lost: float = 0.0
+    answer_lost: float = 0.0
+    twice: float = 0.0
+    """A network that sends a request again by itself."""
+    late: float = 0.0
+    """The bank works on it long after we have given up waiting."""
+
+
+@dataclass
+class Transport:
+    """One process's way to the bank and the shop."""
+
+    world: "SimulatedWorld"
+    dead: bool = False
+
+    async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
+        driven = exchange(operation)
+        try:
+            request = next(driven)
+            while True:
+                try:
+                    response = await self._send(request)
+                except (ConnectFailed, AnswerLost) as error:
+                    request = driven.throw(error)
+                else:
+                    request = driven.send(response)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]
+
+    async def _send(self, request: HttpRequest) -> HttpResponse:
+        await self._travel()
+        if request.url.startswith("https://bank.invalid/"):
+            response = await self._ask_bank(request)
+        else:
+            response = self.world.shop_answers(request)
+        await self._travel()
+        return response
+
+    async def _ask_bank(self, request: HttpRequest) -> HttpResponse:
+        world, network = self.world, self.world.network
+        if world.hits(network.not_connected):
+            raise ConnectFailed("refused")
+        if world.hits(network.request_lost):
+            await self._wait_in_vain(request)
+        if world.hits(network.late):
+            delay = world.chance.uniform(20, 300)
+            asyncio.get_running_loop().call_later(delay, world.bank.answer, request)
+            await self._wait_in_vain(request)
+        response = world.bank.answer(request)
+        if world.hits(network.twice):
+            await asyncio.sleep(world.chance.uniform(0.1, 3))
+            response = world.bank.answer(request)
+        if world.hits(network.answer_lost):
+            await self._wait_in_vain(request)
+        return response
+
+    async def _wait_in_vain(self, request: HttpRequest) -> None:
+        await asyncio.sleep(request.timeout_seconds)
+        self._check()
+        raise AnswerLost("no answer in time")
+
+    async def _travel(self) -> None:
+        self._check()
+        await asyncio.sleep(self.world.chance.uniform(0.005, 0.5))
+        self._check()
+
+    def _check(self) -> None:
+        if self.dead:
+            raise Died
+
+
+class Process:
+    """A server and worker: what it has begun ends with it, and another one takes its place."""
+
+    def __init__(self, world: "SimulatedWorld") -> None:
+        self._world = world
+        self.clock_error = timedelta()
+        self.start()
+
+    def start(self) -> None:
+        world = self._world
+        self._database = SimulatedDatabase(
+            server=world.server, trouble=world.trouble, now=world.now
+        )
+        self._transport = Transport(world)
+        self.engine = Engine(
+            database=self._database,
+            transport=self._transport,
+            accounts=Accounts(database=self._database, seal=SEAL, channels={"bank": BANK}),
+            seal=SEAL,
+            public_url="https://qiao.invalid",
+            now=lambda: world.now() + self.clock_error,
+            random=world.chance.randbytes,
+        )
+        worker = Worker(
+            self._database, handlers(self.engine), poll_seconds=world.poll_seconds, concurrency=4
+        )
+        self.engine.wake.call(worker.wake)
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._begin(worker.run(asyncio.Event()))
+
+    async def call(self, work: Callable[[Engine], Coroutine[Any, Any, Result]]) -> Result:
+        """Have it do something. Raises Gone when it dies over it, or has no database."""
+        task = self._begin(work(self.engine))
+        await asyncio.wait({task})
+        if task.cancelled() or isinstance(task.exception(), Died):
+            raise Gone
+        try:
+            return task.result()
+        except StoreUnavailable:
+            raise Gone from None
+
+    async def die(self) -> None:
+        """At once: nothing that it was doing goes on, not even what would clean up."""
+        self._database.dead = self._transport.dead = True
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        for ended in await asyncio.gather(*tasks, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
+
+    def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+@dataclass
+class SimulatedWorld:
+    """Everything that there is. ``chance`` is the one source of all that is not determined."""
+
+    server: Server
+    seed: int
+    scope: Scope
+    chance: random.Random = field(init=False)
+    bank: Bank = field(default_factory=Bank)
+    network: Network = field(default_factory=Network)
+    processes: list[Process] = field(default_factory=list)
+    webhooks: dict[str, set[bytes]] = field(default_factory=dict)
+    shop_fails: float = 0.0
+    notices_lost: float = 0.0
+    poll_seconds: float = 5.0
+    trouble: Trouble = field(init=False)
+    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+        self.trouble = Trouble(chance=self.chance)
+
+    def now(self) -> datetime:
+        """The true time, which is the database's."""
+        return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
+
+    def hits(self, probability: float) -> bool:
+        return self.chance.random() < probability
+
+    def process(self) -> Process:
+        return self.chance.choice(self.processes)
+
+    def shop_answers(self, request: HttpRequest) -> HttpResponse:
+        if self.hits(self.shop_fails):
+            return HttpResponse(status=500)
+        self.webhooks.setdefault(request.headers["webhook-id"], set()).add(request.body)
+        return HttpResponse(status=200)
+
+    def tell(self, message: Callable[[], HttpMessage]) -> None:
+        """The bank tells something in the background, late, twice, or never."""
+        self.background(self._tell(message))
+
+    async def _tell(self, message: Callable[[], HttpMessage]) -> None:
+        notice = message()
+        for pause in TELLS:
+            await asyncio.sleep(self.chance.uniform(0, pause))
+            if self.hits(self.notices_lost):
+                continue
+            if await self.notify(notice) and not self.hits(0.2):
+                return
+
+    async def notify(self, notice: HttpMessage) -> bool:
+        """Whether some process acknowledged it."""
+        merchant_id = self.scope.merchant_id
+        try:
+            reply = await self.process().call(
+                lambda engine: receive(engine, merchant_id, ACCOUNT_ID, notice)
+            )
+        except Gone:
+            return False
+        return reply.status == 200
+
+    def background(self, work: Coroutine[Any, Any, object]) -> None:
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
