@@ -90,8 +90,9 @@ class WechatV2Settings(WechatAccountSettings, frozen=True, kw_only=True):
     """API密钥 (APIv2密钥): 32 characters. It signs both ways."""
     sign_type: KeyedDigest = KeyedDigest.HMAC_SHA256
     """How both sides sign. What is signed otherwise is not believed, whatever it says of itself."""
-    certificate: str
-    """apiclient_cert.pem: refunds and reversals are only taken over mutual TLS."""
+    certificate: Secret
+    """apiclient_cert.pem: refunds and reversals are only taken over mutual TLS. It repeats a part of
+    its key, and so is not shown either."""
     private_key: Secret
     """apiclient_key.pem, which belongs to the certificate."""
     gateway_ca: str | None = None

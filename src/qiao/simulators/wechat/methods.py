@@ -67,6 +67,12 @@ def code_pay(simulator: "Simulator", request: Request) -> Reply:
     if (request.owner, number) not in simulator.book.orders:
         simulator.book.use_code(text_of(request.body.get("payer"), "auth_code", most=18))
     order = _order(simulator, request, "codepay")
+    charge(simulator, order)
+    return 200, transaction(order, request)
+
+
+def charge(simulator: "Simulator", order: Order) -> None:
+    """What becomes of a scanned code, by the order's amount. Raises Refusal unless it is paid."""
     match order.scenario:
         case Scenario.INSUFFICIENT_FUNDS | Scenario.ACCOUNT_RESTRICTED | Scenario.INVALID_AUTH_CODE:
             order.state = State.PAYERROR
@@ -80,7 +86,6 @@ def code_pay(simulator: "Simulator", request: Request) -> Reply:
             raise Refusal(400, "USERPAYING", "用户支付中，需要输入密码")
         case _:
             simulator.pay(order)
-            return 200, transaction(order, request)
 
 
 def query(simulator: "Simulator", request: Request, number: str) -> Reply:
@@ -106,19 +111,7 @@ def close(simulator: "Simulator", request: Request, number: str) -> Reply:
 def reverse(simulator: "Simulator", request: Request, number: str) -> Reply:
     """Take a code payment back."""
     now = simulator.clock.now()
-    order = simulator.book.find(request.owner, number, now)
-    if order.state is State.SUCCESS:
-        back = Refund(
-            out_refund_no=number,
-            refund_id=simulator.book.number(now, "50000000"),
-            fen=order.fen,
-            at=now,
-            notify_url=None,
-        )
-        order.refunds[number] = back
-    if order.state is State.REFUND:
-        raise Refusal(400, "INVALID_REQUEST", "订单已退款，不能撤销")
-    order.state = State.REVOKED
+    simulator.book.reverse(simulator.book.find(request.owner, number, now), now)
     return 200, {"out_trade_no": number}
 
 

@@ -19,13 +19,14 @@ FAILURES: Final = {
     "签名错误": "SIGNERROR",
     "签名失败": "SIGNERROR",
     "appid不存在": "APPIDNOTEXIST",
-    "mch_id不存在": "MCHIDNOTEXIST",
+    "商户号mch_id或sub_mch_id不存在": "MCHIDNOTEXIST",
+    "商户号mch_id与appid不匹配": "APPIDMCHIDNOTMATCH",
     "参数格式校验错误": "PARAMERROR",
-    "invalid total_fee": "PARAMERROR",
-    "invalid refund_fee": "PARAMERROR",
+    "缺少参数": "LACKPARAMS",
+    "invalid ": "PARAMERROR",
 }
-"""``return_msg`` of a request that was turned away at the door. It comes unsigned, for who asks is
-not known yet; any other leaves it open what happened."""
+"""How ``return_msg`` begins for a request that was turned away at the door. It comes unsigned, for
+who asks is not known yet; any other leaves it open what happened."""
 
 
 def _table(codes: Mapping[str, str]) -> Mapping[str, str]:

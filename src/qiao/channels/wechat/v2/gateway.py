@@ -167,7 +167,7 @@ def signature_problem(account: Account, fields: Mapping[str, str]) -> str | None
 
 def _failure(fields: Mapping[str, str]) -> Answer:
     message = fields.get("return_msg", "")
-    code = FAILURES.get(message.strip())
+    code = next((code for text, code in FAILURES.items() if message.startswith(text)), None)
     if fields.get("return_code") != "FAIL" or code is None:
         raise AnswerUnreadable("it did not hear the request, and not why it is known")
     return Answer(code=code, message=message, fields={})
