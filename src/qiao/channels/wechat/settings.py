@@ -91,8 +91,8 @@ class WechatV2Settings(WechatAccountSettings, frozen=True, kw_only=True):
     sign_type: KeyedDigest = KeyedDigest.HMAC_SHA256
     """How both sides sign. What is signed otherwise is not believed, whatever it says of itself."""
     certificate: Secret
-    """apiclient_cert.pem: refunds and reversals are only taken over mutual TLS. It repeats a part of
-    its key, and so is not shown either."""
+    """apiclient_cert.pem: refunds and reversals are only taken over mutual TLS. It repeats a part
+    of its key, and so is not shown either."""
     private_key: Secret
     """apiclient_key.pem, which belongs to the certificate."""
     gateway_ca: str | None = None
