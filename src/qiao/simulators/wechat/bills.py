@@ -109,7 +109,7 @@ def _line(order: Order, refund: Refund | None) -> str:
             "0.00",
             "ORIGINAL" if refund else "",
             refund.status if refund else "",
-            order.description.replace(",", " "),
+            " ".join(order.description.replace(",", " ").split()),
             "",
             fee_text(_fee(order, refund)),
             "0.60%",
