@@ -1,108 +1,80 @@
-"""Other people's SDKs as counterparts: each in an environment and a process of its own."""
+"""Simulators to judge, and the programs that talk to them with other people's SDKs."""
 
-import asyncio
-import json
-import os
-import subprocess
-import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from datetime import UTC, datetime
 
+import aiohttp
 import pytest
 import pytest_asyncio
+from tests.interop.harness import OpenSdk, Sdk, Shop, running, shop
 
-ROOT = Path(__file__).parents[2]
-PROGRAMS = Path(__file__).parent / "programs"
-UNREACHABLE = 3
-CALL_SECONDS = 60.0
-MAX_LINE_BYTES = 16 * 1024 * 1024
-TIME_ZONE = "CST-8"
-"""China's time: an SDK may sign with the local time and call it Alipay's."""
+from qiao.channels.requests import Context
+from qiao.simulators import alipay, wechat
+from qiao.transport.asynchronous import AsyncTransport
 
-
-class SdkError(Exception):
-    """What an SDK raised; ``kind`` is the name of its exception."""
-
-    def __init__(self, kind: str, text: str) -> None:
-        super().__init__(f"{kind}: {text}")
-        self.kind, self.text = kind, text
-
-
-class Sdk:
-    """One program of ``programs/``, running with its SDK. ``await sdk("pay", …)`` calls it."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self._process = process
-
-    async def __call__(self, call: str, /, **arguments: Any) -> Any:
-        """What its function returns; raises SdkError with what it raised."""
-        assert self._process.stdin
-        assert self._process.stdout
-        line = json.dumps({"call": call, "with": arguments}).encode() + b"\n"
-        self._process.stdin.write(line)
-        async with asyncio.timeout(CALL_SECONDS):
-            answer = await self._process.stdout.readline()
-        assert answer, f"the SDK's program ended while it was asked to {call}"
-        told = json.loads(answer)
-        if "error" in told:
-            raise SdkError(told["error"]["type"], told["error"]["text"])
-        return told["result"]
-
-
-OpenSdk = Callable[[str], Awaitable[Sdk]]
+ALIPAY = alipay.new_credentials()
+WECHAT = wechat.new_credentials()
+TIME_SCALE = 100.0
 
 
 @pytest_asyncio.fixture
 async def open_sdk() -> AsyncIterator[OpenSdk]:
-    """Starts the program of a name in the environment of the same name (``_`` written as ``-``).
-
-    Skips the test when a package registry can't be reached; in CI that is a failure.
-    """
+    """Starts programs, and ends them with the test."""
     async with AsyncExitStack() as stack:
 
         async def start(program: str) -> Sdk:
-            environment = program.replace("_", "-")
-            await asyncio.to_thread(bring, environment)
-            interpreter = ROOT / ".sdk" / environment / "bin/python"
-            return await stack.enter_async_context(
-                running(
-                    *(str(interpreter), "-I", str(PROGRAMS / "answer.py")),
-                    str(PROGRAMS / f"{program}.py"),
-                )
-            )
+            return await stack.enter_async_context(running(program))
 
         yield start
 
 
-def bring(environment: str) -> None:
-    script = str(ROOT / "scripts/sdk_environment.py")
-    done = subprocess.run(
-        [sys.executable, script, environment], capture_output=True, text=True, check=False
-    )
-    if done.returncode == UNREACHABLE and "CI" not in os.environ:
-        pytest.skip(f"no package registry can be reached, so {environment} is missing")
-    assert done.returncode == 0, done.stderr
+@pytest_asyncio.fixture
+async def alipay_simulator() -> AsyncIterator[alipay.Simulator]:
+    simulator = alipay.Simulator(credentials=ALIPAY, time_scale=TIME_SCALE)
+    async with simulator.running():
+        yield simulator
 
 
-@asynccontextmanager
-async def running(*command: str) -> AsyncIterator[Sdk]:
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=MAX_LINE_BYTES,
-        env={"PATH": os.environ.get("PATH", ""), "TZ": TIME_ZONE},
-    )
-    try:
-        yield Sdk(process)
-    finally:
-        if process.stdin:
-            process.stdin.close()
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+@pytest_asyncio.fixture
+async def alipay_http(alipay_simulator: alipay.Simulator) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(alipay_simulator.base_url) as session:
+        yield session
+
+
+@pytest_asyncio.fixture
+async def alipay_shop() -> AsyncIterator[Shop]:
+    async with shop(b"success") as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def wechat_simulator() -> AsyncIterator[wechat.Simulator]:
+    simulator = wechat.Simulator(credentials=WECHAT, time_scale=TIME_SCALE)
+    async with simulator.running():
+        yield simulator
+
+
+@pytest_asyncio.fixture
+async def wechat_http(wechat_simulator: wechat.Simulator) -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession(wechat_simulator.base_url) as session:
+        yield session
+
+
+@pytest_asyncio.fixture
+async def wechat_shop() -> AsyncIterator[Shop]:
+    async with shop(b"") as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture
+async def transport() -> AsyncIterator[AsyncTransport]:
+    async with AsyncTransport() as transport:
+        yield transport
+
+
+@pytest.fixture
+def context() -> Context:
+    """A moment and a nonce that stand still, so that two signers must agree."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    return Context(now=lambda: now, nonce=lambda: "5a" * 16)

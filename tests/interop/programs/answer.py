@@ -1,8 +1,8 @@
 """Runs in an SDK's own environment: answers calls, one line of JSON each, until input ends.
 
 Usage: python -I answer.py PROGRAM, the path of a Python file that offers the functions that it
-defines and whose names have no leading underscore. A call is ``{"call": name, "with": {…}}``, its answer
-``{"result": …}`` or ``{"error": {"type": …, "text": …}}``.
+defines and whose names have no leading underscore. A call is ``{"call": name, "with": {…}}``, its
+answer ``{"result": …}`` or ``{"error": {"type": …, "text": …}}``.
 """
 
 import json
