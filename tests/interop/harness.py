@@ -12,6 +12,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ class Sdk:
 OpenSdk = Callable[[str], Awaitable[Sdk]]
 
 
+@cache
 def bring(environment: str) -> Path:
     """The folder of an environment, made first where it is missing.
 
