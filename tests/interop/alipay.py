@@ -1,8 +1,12 @@
-"""What Qiao's own Alipay channel sends, for other people's verifiers to read."""
+"""What Qiao's own Alipay channel sends, for other people's verifiers to read; and a browser."""
 
+import re
 from datetime import timedelta
+from html import unescape
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
+import aiohttp
 import pytest
 
 from qiao.channels.alipay import AlipayChannel, AlipaySettings
@@ -86,3 +90,12 @@ def handed_out(channel: AlipayChannel, product: Product, context: Context) -> di
             return dict(parse_qsl(parameters["orderString"]))
         case _:
             raise AssertionError(made)
+
+
+def submit(http: aiohttp.ClientSession, form: str, charset: str = "utf-8") -> Any:
+    """What a browser does with the form."""
+    action = re.search(r'action="([^"]+)"', form)
+    assert action
+    inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
+    fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
+    return http.post(action[1].replace("&amp;", "&"), data=fields)

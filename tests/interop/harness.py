@@ -1,12 +1,16 @@
 """Other people's SDKs as counterparts: each in an environment and a process of its own.
 
-To add one: ``environments/NAME.in`` (then ``make lock``), and ``programs/NAME.py`` (``-`` written
-as ``_``), whose public functions a test calls by ``await sdk("function", argument=…)``.
+To add one for Python: ``environments/NAME.in`` (then ``make lock``), and ``programs/NAME.py`` (with
+``_`` for ``-``), whose public functions a test calls by ``await sdk("function", argument=…)``.
+One for Node has a folder ``environments/npm-NAME`` with ``package.json`` and
+``package-lock.json``, made by ``npm install --package-lock-only
+--omit-lockfile-registry-resolved``, and ``programs/npm_NAME.mjs``.
 """
 
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -67,8 +71,11 @@ OpenSdk = Callable[[str], Awaitable[Sdk]]
 def bring(environment: str) -> Path:
     """The folder of an environment, made first where it is missing.
 
-    Skips the test when a package registry can't be reached; in CI that is a failure.
+    Skips the test when a package registry can't be reached; in CI that is a failure. Node is an
+    optional counterpart: without it the test is skipped everywhere.
     """
+    if environment.startswith("npm-") and not (shutil.which("node") and shutil.which("npm")):
+        pytest.skip(f"there is no Node.js with npm, so {environment} is missing")
     script = str(ROOT / "scripts/sdk_environment.py")
     done = subprocess.run(
         [sys.executable, script, environment], capture_output=True, text=True, check=False
@@ -83,9 +90,14 @@ def bring(environment: str) -> Path:
 async def running(program: str) -> AsyncIterator[Sdk]:
     """The program of that name, in the environment of the same name (``_`` written as ``-``)."""
     folder = await asyncio.to_thread(bring, program.replace("_", "-"))
+    python, node = PROGRAMS / f"{program}.py", PROGRAMS / f"{program}.mjs"
+    command = (
+        ("node", PROGRAMS / "answer.mjs", folder, node)
+        if node.exists()
+        else (folder / "bin/python", "-I", PROGRAMS / "answer.py", python)
+    )
     process = await asyncio.create_subprocess_exec(
-        *(str(folder / "bin/python"), "-I", str(PROGRAMS / "answer.py")),
-        str(PROGRAMS / f"{program}.py"),
+        *map(str, command),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         limit=MAX_LINE_BYTES,
@@ -130,16 +142,43 @@ class Shop:
 async def shop(answer: bytes) -> AsyncIterator[Shop]:
     """A shop that answers every notification with ``answer``."""
     opened = Shop(answer=answer)
+    async with serve(opened.take) as opened.url:
+        yield opened
+
+
+@asynccontextmanager
+async def serve(handler: Callable[[web.Request], Awaitable[web.Response]]) -> AsyncIterator[str]:
+    """Every address and method, on loopback; gives the root's URL."""
     application = web.Application()
-    application.router.add_post("/", opened.take)
+    application.router.add_route("*", "/{path:.*}", handler)
     runner = web.AppRunner(application)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        opened.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
-        yield opened
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/"
     finally:
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def listener() -> AsyncIterator[tuple[str, list[HttpMessage]]]:
+    """An address that only listens: every request is kept, and answered with 503."""
+    heard: list[HttpMessage] = []
+
+    async def hear(request: web.Request) -> web.Response:
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        heard.append(
+            HttpMessage(
+                method=request.method,
+                target=request.rel_url.raw_path_qs,
+                headers=headers,
+                body=await request.read(),
+            )
+        )
+        return web.Response(status=503)
+
+    async with serve(hear) as url:
+        yield url.removesuffix("/"), heard
 
 
 async def approve(http: aiohttp.ClientSession, number: str) -> None:

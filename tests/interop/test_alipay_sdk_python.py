@@ -4,7 +4,6 @@ It has no certificate mode: it looks for ``sign`` right behind the answer.
 """
 
 import io
-import re
 import zipfile
 from datetime import datetime
 from html import unescape
@@ -20,8 +19,10 @@ from tests.interop.alipay import (
     handed_out,
     parameters_of,
     requests_of,
+    submit,
 )
 from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
+from yarl import URL
 
 from qiao.channels.requests import Context
 from qiao.simulators.alipay import Simulator
@@ -84,6 +85,8 @@ async def open_client(
         "sign_type": app.sign_type,
         "charset": charset,
     }
+    if app.aes_key:
+        settings |= {"encrypt_type": "AES", "encrypt_key": app.aes_key}
     sdk = await open_sdk("alipay_sdk_python")
     await sdk("open_client", settings=settings)
     return Client(sdk, simulator, name)
@@ -199,15 +202,6 @@ async def test_browser_and_app(
         assert await client.believes(told)
 
 
-def submit(http: aiohttp.ClientSession, form: str, charset: str) -> Any:
-    """What a browser does with the form."""
-    action = re.search(r'action="([^"]+)"', form)
-    assert action
-    inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
-    fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
-    return http.post(unescape(action[1]), data=fields)
-
-
 async def test_what_is_not_signed_right_is_refused_on_either_side(
     open_sdk: OpenSdk, alipay_simulator: Simulator
 ) -> None:
@@ -243,3 +237,19 @@ async def test_the_sdk_verifies_what_our_channel_signs(
         assert await sdk("verify", parameters=parameters, **asked)
         with pytest.raises(SdkError, match="VerificationError"):
             await sdk("verify", parameters={**parameters, "app_id": "2"}, **asked)
+
+
+async def test_the_sdk_verifies_an_encrypted_answer(
+    open_sdk: OpenSdk,
+    alipay_simulator: Simulator,
+    alipay_http: aiohttp.ClientSession,
+    context: Context,
+) -> None:
+    client = await open_client(open_sdk, alipay_simulator, "encrypted")
+    asked = requests_of(channel_of(alipay_simulator, "encrypted"), context)[0]
+    async with alipay_http.post(URL(asked.url, encoded=True), data=asked.body) as answer:
+        text = await answer.text()
+    ciphertext = await client.sdk("believe_encrypted", answer=text)
+    assert f'_response":"{ciphertext}",' in text
+    with pytest.raises(SdkError, match="response sign verify failed"):
+        await client.sdk("believe_encrypted", answer=text.replace(ciphertext, f"A{ciphertext[1:]}"))

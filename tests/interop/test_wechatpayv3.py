@@ -6,24 +6,20 @@ import hashlib
 import json
 import re
 import time
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
-from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
+from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, listener, new_code
+from tests.interop.wechat import NOTIFY_URL, channel_of, order, requests_of
 
 from qiao.channels.requests import (
     Context,
-    PaymentQuery,
-    PaymentRequest,
     Product,
-    RefundRequest,
     TransferRequest,
 )
-from qiao.channels.wechat import WechatChannel, WechatSettings
-from qiao.channels.wire import HttpRequest
 from qiao.domain.money import Money
 from qiao.domain.outcomes import ClientParameters, Pending
 from qiao.simulators.wechat import Merchant, Simulator
@@ -31,7 +27,6 @@ from qiao.simulators.wechat.book import CHINA, OPENID
 
 SUB = {"sub_mchid": "1900000101"}
 MODES = ["ordinary", "certificate", "provider"]
-NOTIFY_URL = "https://shop.example/notify"
 
 
 def keys_of(merchant: Merchant) -> dict[str, Any]:
@@ -77,14 +72,16 @@ class Client:
         return base64.b64decode(answer["body"])
 
 
-async def open_client(open_sdk: OpenSdk, simulator: Simulator, name: str) -> Client:
+async def open_client(
+    open_sdk: OpenSdk, simulator: Simulator, name: str, gateway: str | None = None
+) -> Client:
     merchant = simulator.credentials.merchants[name]
     sdk = await open_sdk("wechatpayv3")
     newest = simulator.credentials.public_keys[0]
     key = {"public_key": newest.public_key, "public_key_id": newest.id}
     await sdk(
         "open_client",
-        gateway=simulator.base_url,
+        gateway=gateway or simulator.base_url,
         keys=keys_of(merchant),
         public_key=None if merchant.certificate_mode else key,
     )
@@ -269,56 +266,12 @@ async def test_the_sdk_does_not_believe_a_wrong_signature(
     assert refused["code"] == "ORDER_NOT_EXIST"
 
 
-def order(product: Product, context: Context) -> PaymentRequest:
-    return PaymentRequest(
-        reference="pay_000001",
-        amount=Money(1250, "CNY"),
-        product=product,
-        description="绿茶 Green tea {250 g}, 'best' & <cheap>",
-        notify_url=NOTIFY_URL,
-        expires_at=context.now() + timedelta(minutes=30),
-        return_url="https://shop.example/back?a=1",
-        payer=OPENID,
-        auth_code="134567890123456789" if product is Product.CODE else None,
-        client_ip="203.0.113.7",
-    )
-
-
-def qiao(simulator: Simulator, name: str) -> WechatChannel:
-    settings = simulator.credentials.settings(name, base_url=simulator.base_url)
-    return WechatChannel(WechatSettings.read(settings))
-
-
-def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
-    """The first request of many operations."""
-    amount = Money(1250, "CNY")
-    query = PaymentQuery(reference="pay_000001", amount=amount)
-    refund = RefundRequest(
-        reference="ref_000001",
-        payment_reference="pay_000001",
-        payment_amount=amount,
-        amount=Money(250, "CNY"),
-        reason="太凉了",
-    )
-    return [
-        *(
-            next(channel.create(order(product, context), context))
-            for product in Product
-            if product is not Product.PAGE
-        ),
-        next(channel.query(query, context)),
-        next(channel.close(query, context)),
-        next(channel.reverse(query, context)),
-        next(channel.refund(refund, context)),
-    ]
-
-
 @pytest.mark.parametrize("mode", MODES)
 async def test_the_sdk_signs_what_our_channel_sends_in_the_same_way(
     mode: str, open_sdk: OpenSdk, wechat_simulator: Simulator, context: Context
 ) -> None:
     sdk = await open_sdk("wechatpayv3")
-    for request in requests_of(qiao(wechat_simulator, mode), context):
+    for request in requests_of(channel_of(wechat_simulator, mode), context):
         parts = urlsplit(request.url)
         theirs = await sdk(
             "authorization",
@@ -337,6 +290,78 @@ def attributes(authorization: str) -> tuple[str, dict[str, str]]:
     return scheme, dict(re.findall(r'(\w+)="([^"]*)"', rest))
 
 
+PAY_TYPES = {
+    Product.QR: "NATIVE",
+    Product.CODE: "CODEPAY",
+    Product.H5: "H5",
+    Product.APP: "APP",
+    Product.MINI_PROGRAM: "MINIPROG",
+    Product.OFFICIAL_ACCOUNT: "JSAPI",
+}
+
+
+def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """What the SDK is asked for, in the order of ``requests_of``."""
+    asked = order(Product.QR, context)
+    amount = {"total": asked.amount.minor, "currency": "CNY"}
+    pays = []
+    for product in (one for one in Product if one in PAY_TYPES):
+        arguments: dict[str, Any] = {
+            "pay_type": PAY_TYPES[product],
+            "out_trade_no": asked.reference,
+            "description": asked.description,
+            "amount": amount,
+        }
+        if product in (Product.MINI_PROGRAM, Product.OFFICIAL_ACCOUNT):
+            arguments["payer"] = {"sp_openid" if sub else "openid": OPENID}
+        if product is Product.CODE:
+            arguments["payer"] = {"auth_code": order(product, context).auth_code}
+            arguments["scene_info"] = {"store_info": {"id": "1"}}
+        if product is Product.H5:
+            arguments["scene_info"] = {"payer_client_ip": "203.0.113.7", "h5_info": {"type": "Wap"}}
+        pays.append(("pay", {**arguments, **sub}))
+    number, back = {"out_trade_no": "pay_000001", **sub}, {"out_refund_no": "ref_000001", **sub}
+    day = {"bill_date": "2026-11-25"}
+    share = {"type": "MERCHANT_ID", "account": "1900000109", "amount": 100, "description": "part"}
+    shared = {"transaction_id": "4200000001", "out_order_no": "share_1", **sub}
+    return [
+        *pays,
+        ("query", number),
+        ("close", number),
+        ("codepay_reverse", number),
+        ("refund", {**number, **back, "amount": {"refund": 250, **amount}, "reason": "太凉了"}),
+        ("query_refund", back),
+        ("trade_bill", {**day, **sub}),
+        ("fundflow_bill", day),
+        ("profitsharing_order", {**shared, "receivers": [share], "unfreeze_unsplit": True}),
+        ("profitsharing_order_query", shared),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["ordinary", "provider"])
+async def test_our_channel_says_all_that_the_sdk_says(
+    mode: str, open_sdk: OpenSdk, wechat_simulator: Simulator, context: Context
+) -> None:
+    ours = requests_of(channel_of(wechat_simulator, mode), context)
+    async with listener() as (url, heard):
+        client = await open_client(open_sdk, wechat_simulator, mode, gateway=url)
+        for method, arguments in calls(context, client.sub):
+            await client.sdk("call", method=method, **arguments)
+    for mine, theirs in zip(ours, heard, strict=True):
+        parts, other = urlsplit(mine.url), urlsplit(theirs.target)
+        assert (mine.method, parts.path) == (theirs.method, other.path)
+        assert set(parse_qsl(other.query)) <= set(parse_qsl(parts.query))
+        assert left_out(json.loads(theirs.body or b"{}"), json.loads(mine.body or b"{}")) == []
+
+
+def left_out(theirs: Any, ours: Any, where: str = "") -> list[str]:
+    """Where their object holds something that ours does not."""
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        names = [(name, f"{where}.{name}") for name in theirs]
+        return [one for name, at in names for one in left_out(theirs[name], ours.get(name), at)]
+    return [] if theirs == ours else [f"{where}: {theirs!r}, {ours!r}"]
+
+
 @pytest.mark.parametrize("product", [Product.MINI_PROGRAM, Product.OFFICIAL_ACCOUNT, Product.APP])
 async def test_the_sdk_signs_what_our_channel_hands_out_in_the_same_way(
     product: Product,
@@ -346,7 +371,7 @@ async def test_the_sdk_signs_what_our_channel_hands_out_in_the_same_way(
     transport: Any,
 ) -> None:
     client = await open_client(open_sdk, wechat_simulator, "ordinary")
-    channel = qiao(wechat_simulator, "ordinary")
+    channel = channel_of(wechat_simulator, "ordinary")
     made = await transport.run(channel.create(order(product, context), context))
     assert isinstance(made, Pending)
     assert isinstance(made.action, ClientParameters)
@@ -368,7 +393,7 @@ async def test_the_sdk_reads_the_name_that_our_channel_encrypts(
         payee_name="张三",
         description="thanks",
     )
-    sent = next(qiao(wechat_simulator, "ordinary").transfer(request, context))
+    sent = next(channel_of(wechat_simulator, "ordinary").transfer(request, context))
     private = {key.id: key.private_key for key in wechat_simulator.credentials.public_keys}
     sdk = await open_sdk("wechatpayv3")
     plain = await sdk(
