@@ -1,6 +1,5 @@
 """What goes out, field by field, and what the rarer answers come to."""
 
-import json
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -87,13 +86,18 @@ def sent(body: bytes) -> dict[str, str]:
             {**UNIFIED, "appid": "wx-mini", "trade_type": "JSAPI", "openid": "oUpF8"},
         ),
         (
-            {"product": Product.H5, "client_ip": "203.0.113.7"},
+            {
+                "product": Product.H5,
+                "client_ip": "203.0.113.7",
+                "return_url": "https://shop.example/back?a=1",
+            },
             "/pay/unifiedorder",
             {
                 **UNIFIED,
                 "trade_type": "MWEB",
                 "spbill_create_ip": "203.0.113.7",
-                "scene_info": json.dumps({"h5_info": {"type": "Wap"}}, separators=(",", ":")),
+                "scene_info": '{"h5_info":{"type":"Wap","wap_url":"https://shop.example",'
+                '"wap_name":"茶点 tea"}}',
             },
         ),
         ({"product": Product.APP}, "/pay/unifiedorder", {**UNIFIED, "trade_type": "APP"}),
@@ -330,13 +334,18 @@ def test_our_refund_is_found_among_others(wechat: Any, context: Context) -> None
 
 
 def test_a_doubtful_refusal_of_a_refund_is_looked_at(wechat: Any, context: Context) -> None:
-    first = refused(wechat, "TRADE_STATE_ERROR")
-    for second, outcome in (
-        (found(wechat), Refunded),
-        (refused(wechat, "REFUNDNOTEXIST"), RefundRefused),
-    ):
-        came = wechat.finish(wechat.open().refund(REFUND, context), first, second)[1]
-        assert isinstance(came, outcome)
+    unsigned = wechat.xml({"return_code": "FAIL", "return_msg": "invalid refund_fee"})
+    for first in (refused(wechat, "TRADE_STATE_ERROR"), refused(wechat, "CERT_ERROR"), unsigned):
+        for second, outcome in (
+            (found(wechat), Refunded),
+            (refused(wechat, "REFUNDNOTEXIST"), RefundRefused),
+        ):
+            asked, came = wechat.finish(wechat.open().refund(REFUND, context), first, second)
+            assert [one.effect for one in asked] == [True, False]
+            assert isinstance(came, outcome)
+    denied = wechat.xml({"return_code": "FAIL", "return_msg": "签名错误"})
+    with pytest.raises(AnswerUnreadable):
+        wechat.finish(wechat.open().refund(REFUND, context), denied, denied)
 
 
 @pytest.mark.parametrize(

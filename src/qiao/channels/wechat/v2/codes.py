@@ -56,7 +56,6 @@ DOUBTFUL_DECLINES: Final = frozenset({"INVALIDREQUEST"})
 """Said of a wrong request and of a repeated one (重复请求支付) alike: look for the order first."""
 REFUND_REFUSALS: Final = _table(
     {
-        **_COMMON,
         "insufficient_funds": "NOTENOUGH",
         "account_restricted": "USERACCOUNTABNORMAL",
         "payment_not_found": "ORDERNOTEXIST INVALIDTRANSACTIONID",
@@ -64,8 +63,10 @@ REFUND_REFUSALS: Final = _table(
 )
 DOUBTFUL_REFUND_REFUSALS: Final = _table(
     {
+        **_COMMON,
         "payment_not_refundable": "ERROR INVALIDREQUEST TRADEERROR TRADESTATEERROR TRADEOVERDUE "
-        "REFUNDFEEMISMATCH REFUNDFEEINVALID"
+        "REFUNDFEEMISMATCH REFUNDFEEINVALID",
     }
 )
-"""Refusals that an earlier send of the same refund may have caused by succeeding: look first."""
+"""Refusals that say nothing about an earlier send of the same refund, or that its success may have
+caused: look first."""

@@ -41,6 +41,7 @@ TRADE_TYPES: Final = {
     Product.OFFICIAL_ACCOUNT: "JSAPI",
     Product.CODE: "MICROPAY",
 }
+MAX_SITE_NAME: Final = 32
 SERVER_IP: Final = "127.0.0.1"
 """Told where the customer's address is not known; only H5 compares it."""
 _WITH_PAYER: Final = (Product.MINI_PROGRAM, Product.OFFICIAL_ACCOUNT)
@@ -155,8 +156,19 @@ def _order(gateway: Gateway, request: PaymentRequest) -> dict[str, str | None]:
     if request.product in _WITH_PAYER:
         fields["openid"] = request.payer
     if request.product is Product.H5:
-        fields["scene_info"] = json.dumps({"h5_info": {"type": "Wap"}}, separators=(",", ":"))
+        fields["scene_info"] = _scene(request)
     return fields
+
+
+def _scene(request: PaymentRequest) -> str:
+    """Which site the customer comes from, as far as it is known here."""
+    address = request.return_url or request.notify_url
+    site = {
+        "type": "Wap",
+        "wap_url": "/".join(address.split("/", 3)[:3]),
+        "wap_name": request.description[:MAX_SITE_NAME],
+    }
+    return json.dumps({"h5_info": site}, ensure_ascii=False, separators=(",", ":"))
 
 
 def _check(request: PaymentRequest, context: Context) -> None:

@@ -47,6 +47,8 @@ def unified_order(simulator: "Simulator", request: Request) -> Fields:
     request.text("notify_url", most=256)
     if kind == "JSAPI" and "openid" not in request.fields:
         raise Failure("缺少参数openid")
+    if kind == "MWEB" and "h5_info" not in request.text("scene_info", most=256):
+        raise Failure("invalid scene_info")
     order = simulator.book.make(_order(simulator, request, kind), simulator.clock.now())
     told = {"result_code": "SUCCESS", "trade_type": kind, "prepay_id": order.prepay_id}
     if kind == "NATIVE":
