@@ -189,7 +189,7 @@ async def test_closing_and_what_is_refused(
         ("order.create", order, "ORDERCLOSED"),
         ("order.query", {"out_trade_no": "pay_000009"}, "ORDERNOTEXIST"),
         ("refund.query", {"out_refund_no": "ref_000009"}, "REFUNDNOTEXIST"),
-        ("order.create", {**order, "trade_type": "JSAPI"}, "缺少参数openid"),
+        ("order.create", {**order, "trade_type": "JSAPI"}, "JSAPI支付必须传openid"),
         ("order.create", {**order, "total_fee": "12.50"}, "invalid total_fee"),
     ]
     for method, arguments, said in refusals:

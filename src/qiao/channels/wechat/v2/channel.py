@@ -29,7 +29,7 @@ MANIFEST: Final = replace(
     capabilities=frozenset(
         {Capability.CODE_REVERSAL, Capability.PAYER_IDENTITY, Capability.STATEMENTS}
     ),
-    documentation_url="https://pay.weixin.qq.com/doc/v2/merchant/4011937125",
+    documentation_url="https://pay.weixin.qq.com/doc/v2/merchant/4011935214",
 )
 """Narrower than the channel's: what an account on API v2 can do.
 

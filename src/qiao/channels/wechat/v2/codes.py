@@ -1,7 +1,7 @@
 """What API v2's error codes mean, without their underscores.
 
-Source: the error tables of https://pay.weixin.qq.com/doc/v2/merchant/4011937125 (payment code),
-4011939779 (refund) and their siblings.
+Source: the error tables of https://pay.weixin.qq.com/doc/v2/merchant/4011935214 (order), 4011937125
+(payment code), 4011937361 (reversal) and 4011935217 (refund).
 """
 
 from collections.abc import Mapping
@@ -21,6 +21,7 @@ FAILURES: Final = {
     "appid不存在": "APPIDNOTEXIST",
     "商户号mch_id或sub_mch_id不存在": "MCHIDNOTEXIST",
     "商户号mch_id与appid不匹配": "APPIDMCHIDNOTMATCH",
+    "mch_id参数格式错误": "PARAMERROR",
     "参数格式校验错误": "PARAMERROR",
     "缺少参数": "LACKPARAMS",
     "invalid ": "PARAMERROR",

@@ -1,6 +1,6 @@
 """Notifications: a payment's is proven by its signature, a refund's by that it decrypts.
 
-Source: https://pay.weixin.qq.com/doc/v2/merchant/4011937125 (payment) and 4011939779 (refund).
+Source: facts of WeChat Pay's API v2 on notifications (支付结果通知, 退款结果通知).
 """
 
 from collections.abc import Mapping

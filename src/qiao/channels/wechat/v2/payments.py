@@ -1,6 +1,7 @@
 """Asking about a payment, closing it, and taking a code payment back.
 
-Source: https://pay.weixin.qq.com/doc/v2/merchant/4011937125 and its siblings.
+Source: https://pay.weixin.qq.com/doc/v2/merchant/4011935215 (query), 4011935216 (closing) and
+4011937361 (reversal).
 """
 
 from collections.abc import Mapping

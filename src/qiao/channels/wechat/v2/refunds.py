@@ -1,6 +1,6 @@
 """Refunds and the question what became of one; ``out_refund_no`` makes a resend harmless.
 
-Source: https://pay.weixin.qq.com/doc/v2/merchant/4011939779 and its sibling about the query.
+Source: https://pay.weixin.qq.com/doc/v2/merchant/4011935217 and 4011935218 (query).
 """
 
 import re

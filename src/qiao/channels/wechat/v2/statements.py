@@ -1,7 +1,6 @@
 """The trade bill (交易账单), which comes as text; a refusal comes as XML instead.
 
-Source: the interface for bills (下载交易账单) beside
-https://pay.weixin.qq.com/doc/v2/merchant/4011937125.
+Source: https://pay.weixin.qq.com/doc/v2/merchant/4011935219.
 """
 
 from typing import Final

@@ -46,7 +46,7 @@ def unified_order(simulator: "Simulator", request: Request) -> Fields:
         raise Failure("invalid trade_type")
     request.text("notify_url", most=256)
     if kind == "JSAPI" and "openid" not in request.fields:
-        raise Failure("缺少参数openid")
+        raise Refused("PARAM_ERROR", "JSAPI支付必须传openid")
     if kind == "MWEB" and "h5_info" not in request.text("scene_info", most=256):
         raise Failure("invalid scene_info")
     order = simulator.book.make(_order(simulator, request, kind), simulator.clock.now())
@@ -112,8 +112,10 @@ def refund(simulator: "Simulator", request: Request) -> Fields:
     if total != order.fen or (known is not None and known.fen != fen):
         raise Refused("REFUND_FEE_MISMATCH", "订单金额或退款金额与之前请求不一致，请核实后再试")
     unpaid = order.state not in (State.SUCCESS, State.REFUND)
-    if known is None and (unpaid or order.refunded + fen > order.fen):
+    if known is None and (unpaid or order.refunded == order.fen):
         raise Refused("TRADE_STATE_ERROR", "订单状态错误")
+    if known is None and order.refunded + fen > order.fen:
+        raise Refused("REFUND_FEE_INVALID", "退款金额大于支付金额")
     made, new = simulator.book.refund(
         order,
         Refund(
