@@ -36,10 +36,13 @@ fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	  --no-emit-index-url --custom-compile-command 'make lock'
+
 lock: ## resolve the newest versions that pyproject.toml admits into requirements.lock
-	uv=$(UV) && $$uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
-	  --no-emit-index-url --group dev --custom-compile-command 'make lock' \
-	  --output-file requirements.lock pyproject.toml $(ARGS)
+	uv=$(UV) && $$uv $(COMPILE) --group dev --output-file requirements.lock pyproject.toml $(ARGS) \
+	  && for file in tests/interop/environments/*.in; do \
+	    $$uv $(COMPILE) --output-file "$${file%.in}.txt" "$$file" $(ARGS) || exit 1; done
 
 clean: ## remove what setup and the tools made
-	rm -rf $(VENV) .bootstrap .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site
+	rm -rf $(VENV) .bootstrap .sdk .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist site

@@ -23,7 +23,8 @@ class HttpRequest:
 
     ``effect`` is False for a pure question. Once a request with an effect has gone out, nothing
     that fails later can make its operation *not sent*. Its representation shows neither tokens nor
-    personal data.
+    personal data. ``trusted_ca`` is a CA in PEM that is trusted for this request instead of the
+    system's; the host's name is checked all the same.
     """
 
     method: str
@@ -33,6 +34,7 @@ class HttpRequest:
     effect: bool = True
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
     client_certificate: ClientCertificate | None = None
+    trusted_ca: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

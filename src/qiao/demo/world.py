@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from aiohttp import web
 
 from qiao.bootstrap.config import Config
@@ -20,6 +21,7 @@ from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
 from qiao.simulators import alipay, wechat
 
+Keys = TypeVar("Keys", alipay.Credentials, wechat.Credentials)
 MERCHANT: Final = "mer_00000000000000000000000000"
 ALIPAY_ACCOUNT: Final = "acc_00000000000000000000000000"
 WECHAT_ACCOUNT: Final = "acc_00000000000000000000000001"
@@ -88,21 +90,27 @@ async def _enter(
 
 
 def _alipay_keys(home: Path) -> alipay.Credentials:
-    kept = _kept(home / "simulated-alipay.json", lambda: alipay.new_credentials().to_json())
-    return alipay.Credentials.from_json(kept)
+    read = alipay.Credentials.from_json
+    return _kept(home / "simulated-alipay.json", read, alipay.new_credentials)
 
 
 def _wechat_keys(home: Path) -> wechat.Credentials:
-    kept = _kept(home / "simulated-wechat.json", lambda: wechat.new_credentials().to_json())
-    return wechat.Credentials.from_json(kept)
+    read = wechat.Credentials.from_json
+    return _kept(home / "simulated-wechat.json", read, wechat.new_credentials)
 
 
-def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
-    """A simulated channel's keys, kept between starts: making them takes seconds."""
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(make())
-    return path.read_bytes()
+def _kept(path: Path, read: Callable[[bytes], Keys], make: Callable[[], Keys]) -> Keys:
+    """A simulated channel's keys, kept between starts: making them takes seconds.
+
+    Those of an older release, which lack something by now, are made anew.
+    """
+    try:
+        return read(path.read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        keys = make()
+    path.touch(mode=0o600)
+    path.write_bytes(keys.to_json())
+    return keys
 
 
 async def _prepare(engine: Engine, first: alipay.Simulator, second: wechat.Simulator) -> None:

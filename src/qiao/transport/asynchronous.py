@@ -64,7 +64,9 @@ class AsyncTransport:
                 data=request.body or None,
                 headers=request.headers,
                 timeout=aiohttp.ClientTimeout(total=request.timeout_seconds),
-                ssl=tls_context(request.client_certificate) if url.scheme == "https" else True,
+                ssl=tls_context(request.client_certificate, request.trusted_ca)
+                if url.scheme == "https"
+                else True,
                 allow_redirects=False,
             ) as answer:
                 body = bytearray()

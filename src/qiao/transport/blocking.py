@@ -21,7 +21,7 @@ class BlockingTransport:
     """Runs operations over connections that it keeps; close it, or use it in a ``with``."""
 
     def __init__(self) -> None:
-        self._clients: dict[ClientCertificate | None, httpx.Client] = {}
+        self._clients: dict[tuple[ClientCertificate | None, str | None], httpx.Client] = {}
 
     def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
         """The operation's result, or what its failure means."""
@@ -54,19 +54,20 @@ class BlockingTransport:
     ) -> None:
         self.close()
 
-    def _client(self, certificate: ClientCertificate | None) -> httpx.Client:
-        if certificate not in self._clients:
-            client = httpx.Client(verify=tls_context(certificate), trust_env=False)
+    def _client(self, request: HttpRequest) -> httpx.Client:
+        identity = (request.client_certificate, request.trusted_ca)
+        if identity not in self._clients:
+            client = httpx.Client(verify=tls_context(*identity), trust_env=False)
             client.headers.clear()
-            self._clients[certificate] = client
-        return self._clients[certificate]
+            self._clients[identity] = client
+        return self._clients[identity]
 
     def _send(self, request: HttpRequest) -> HttpResponse:
         scheme, _, rest = request.url.partition("://")
         authority, slash, target = rest.partition("/")
         body = bytearray()
         try:
-            with self._client(request.client_certificate).stream(
+            with self._client(request).stream(
                 request.method,
                 f"{scheme}://{authority}/",
                 content=request.body or None,

@@ -1,4 +1,4 @@
-"""TLS contexts: the system's trust, and a client certificate where a channel wants one."""
+"""TLS contexts: whom a request trusts, and a client certificate where a channel wants one."""
 
 import ssl
 import tempfile
@@ -9,12 +9,16 @@ from qiao.channels.wire import ClientCertificate
 
 
 @lru_cache(maxsize=256)
-def tls_context(client_certificate: ClientCertificate | None) -> ssl.SSLContext:
-    """A verifying context, made once for each certificate (loading trust takes milliseconds).
+def tls_context(
+    client_certificate: ClientCertificate | None, trusted_ca: str | None
+) -> ssl.SSLContext:
+    """A verifying context, made once for each pair (loading trust takes milliseconds).
 
-    Raises ssl.SSLError when the certificate and the key do not belong together.
+    It trusts ``trusted_ca`` (PEM) and nobody else, or the system's CAs where there is none; the
+    host's name is checked either way. Raises ssl.SSLError when certificate and key do not belong
+    together, or the CA is no certificate.
     """
-    context = ssl.create_default_context()
+    context = ssl.create_default_context(cadata=trusted_ca)
     if client_certificate is not None:
         # ssl reads a chain only from a file; this one is ours alone (0600) and gone at once.
         with tempfile.TemporaryDirectory(prefix="qiao-") as folder:

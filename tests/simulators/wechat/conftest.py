@@ -8,10 +8,12 @@ from typing import Any
 import aiohttp
 import pytest
 import pytest_asyncio
+from aiohttp import web
+from tests.simulators.wechat.v2_shop import OpenV2, Shop
 
 from qiao.channels.interface import Channel
 from qiao.channels.requests import Context, PaymentRequest, Product
-from qiao.channels.wechat import channel_type
+from qiao.channels.wechat import WechatV2Channel, channel_type
 from qiao.domain.money import Money
 from qiao.simulators.wechat import Credentials, Simulator, new_credentials
 from qiao.transport.asynchronous import AsyncTransport
@@ -76,3 +78,34 @@ def order() -> Callable[..., PaymentRequest]:
         return PaymentRequest(reference=reference, amount=Money(minor, "CNY"), **asked)
 
     return order
+
+
+@pytest.fixture
+def open_v2(simulator: Simulator) -> OpenV2:
+    def open_v2(name: str = "ordinary", **more: object) -> WechatV2Channel:
+        given = simulator.credentials.v2_settings(
+            name, base_url=simulator.base_url, secure_url=simulator.secure_url
+        )
+        channel = channel_type.open(channel_type.settings.read({**given, **more}))
+        assert isinstance(channel, WechatV2Channel)
+        return channel
+
+    return open_v2
+
+
+@pytest.fixture
+def v2(open_v2: OpenV2) -> WechatV2Channel:
+    return open_v2()
+
+
+@pytest_asyncio.fixture
+async def shop(v2: WechatV2Channel) -> AsyncIterator[Shop]:
+    shop = Shop(v2)
+    application = web.Application()
+    application.router.add_post("/", shop.take)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    shop.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    yield shop
+    await runner.cleanup()

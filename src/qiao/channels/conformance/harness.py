@@ -52,6 +52,8 @@ class ConformanceHarness(ABC):
     payee: str = "payee-0001"
     receiver_type: str = "merchant"
     receiver: str = "receiver-0001"
+    refunds_are_only_accepted: bool = False
+    """Whether the answer to a refund never says that it is done: only ``query_refund`` tells."""
     examples: int = 100
     """How many random messages each promise about garbage and tampering tries."""
     notify_url: ClassVar[str] = "https://shop.example/notifications"

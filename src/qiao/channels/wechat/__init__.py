@@ -1,13 +1,35 @@
-"""WeChat Pay (微信支付), API v3, as docs/channels/wechat.md describes it.
+"""WeChat Pay (微信支付), API v3 and v2, as docs/channels/wechat.md and wechat-v2.md describe it.
 
 ``channel_type`` is what the platform finds; a script opens an account with
-``WechatChannel(WechatSettings.read({...}))`` and drives its verbs with a transport.
+``open_account(WechatAccountSettings.read({...}))`` and drives its verbs with a transport.
 """
 
 from qiao.channels.interface import ChannelType
 from qiao.channels.wechat.channel import MANIFEST, WechatChannel
-from qiao.channels.wechat.settings import WechatSettings
+from qiao.channels.wechat.settings import WechatAccountSettings, WechatSettings, WechatV2Settings
+from qiao.channels.wechat.v2 import WechatV2Channel
 
-channel_type = ChannelType(manifest=MANIFEST, settings=WechatSettings, open=WechatChannel)
 
-__all__ = ["WechatChannel", "WechatSettings", "channel_type"]
+def open_account(settings: WechatAccountSettings) -> WechatChannel | WechatV2Channel:
+    """The channel of one account, on the version of the API that its settings are of."""
+    match settings:
+        case WechatV2Settings():
+            return WechatV2Channel(settings)
+        case WechatSettings():
+            return WechatChannel(settings)
+        case _:
+            message = "settings come from WechatAccountSettings.read"
+            raise TypeError(message)
+
+
+channel_type = ChannelType(manifest=MANIFEST, settings=WechatAccountSettings, open=open_account)
+
+__all__ = [
+    "WechatAccountSettings",
+    "WechatChannel",
+    "WechatSettings",
+    "WechatV2Channel",
+    "WechatV2Settings",
+    "channel_type",
+    "open_account",
+]

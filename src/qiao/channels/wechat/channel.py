@@ -1,4 +1,4 @@
-"""One WeChat Pay account as a channel: its manifest, and each verb handed to its own file."""
+"""One WeChat Pay account on API v3: its manifest, and each verb handed to its own file."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -99,11 +99,12 @@ class WechatChannel:
 
     def authorization_url(self, *, redirect_url: str, state: str) -> str:
         """Where the payer's browser goes for a code; see :func:`.oauth.authorization_url`."""
-        return oauth.authorization_url(self._gateway, redirect_url=redirect_url, state=state)
+        settings = self._gateway.account.settings
+        return oauth.authorization_url(settings, redirect_url=redirect_url, state=state)
 
     def identify(self, code: str, context: Context) -> Operation[str | None]:
         """The payer's id for the code; see :func:`.oauth.identify_payer`."""
-        return oauth.identify_payer(self._gateway, code)
+        return oauth.identify_payer(self._gateway.account.settings, code)
 
     def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
         """Pay out; see :func:`.transfers.send_transfer`."""

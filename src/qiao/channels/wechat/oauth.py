@@ -6,7 +6,8 @@ Source: https://developers.weixin.qq.com/doc/offiaccount/OA_Web_Apps/Wechat_webp
 from typing import Final
 from urllib.parse import urlencode
 
-from qiao.channels.wechat.gateway import Gateway, optional, read_object
+from qiao.channels.wechat.gateway import optional, read_object
+from qiao.channels.wechat.settings import WechatAccountSettings
 from qiao.channels.wire import HttpRequest, Operation
 from qiao.domain.errors import AnswerUnreadable, InvalidSettings
 
@@ -14,9 +15,8 @@ CODE_REFUSED: Final = frozenset({40029, 40163, 41008, 42003})
 _OK: Final = 200
 
 
-def authorization_url(gateway: Gateway, *, redirect_url: str, state: str) -> str:
+def authorization_url(settings: WechatAccountSettings, *, redirect_url: str, state: str) -> str:
     """Where the payer's browser, inside WeChat, goes for a code."""
-    settings = gateway.account.settings
     asked = {
         "appid": settings.appid,
         "redirect_uri": redirect_url,
@@ -27,9 +27,8 @@ def authorization_url(gateway: Gateway, *, redirect_url: str, state: str) -> str
     return f"{settings.oauth_authorize_url}?{urlencode(asked)}#wechat_redirect"
 
 
-def identify_payer(gateway: Gateway, code: str) -> Operation[str | None]:
+def identify_payer(settings: WechatAccountSettings, code: str) -> Operation[str | None]:
     """The openid; None when the code is wrong, old or used. Raises InvalidSettings."""
-    settings = gateway.account.settings
     if not settings.app_secret:
         raise InvalidSettings(
             "missing",

@@ -68,9 +68,19 @@ def close_payment(
 def reverse_payment(
     gateway: Gateway, query: PaymentQuery, context: Context
 ) -> Operation[PaymentOutcome]:
-    """Take a code payment back: what was paid goes back in full, what was not is closed."""
+    """Take a code payment back: what was paid goes back in full, what was not is closed.
+
+    Source: https://pay.weixin.qq.com/docs/merchant/apis/code-payment-v3/direct/reverse.html
+    """
+    settings = gateway.account.settings
+    app = (
+        {"sp_appid": settings.appid, "sub_appid": settings.sub_appid}
+        if gateway.account.partner
+        else {"appid": settings.appid}
+    )
     path = order_path(gateway, f"out-trade-no/{check_reference(query.reference)}/reverse")
-    answer = yield from gateway.call("POST", path, context, body=merchant(gateway.account))
+    body = {**app, **merchant(gateway.account)}
+    answer = yield from gateway.call("POST", path, context, body=body)
     return (yield from _ended(gateway, query, context, answer))
 
 

@@ -23,6 +23,15 @@ MAX_TEXT_BYTES: Final = 1024 * 1024 * 1024
 _OK: Final = 200
 _STATES: Final = {"SUCCESS": EntryKind.PAYMENT, "REFUND": EntryKind.REFUND}
 _TAKEN_BACK: Final = "REVOKED"
+_OLDER: Final = {
+    "总金额": "应结订单金额",
+    "企业红包金额": "代金券金额",
+    "企业红包退款金额": "充值券退款金额",
+    "总交易额": "应结订单总金额",
+    "总退款金额": "退款总金额",
+    "总企业红包退款金额": "充值券退款总金额",
+}
+"""What merchants from the days of API v2 see, by what everybody else sees."""
 
 
 def download_statement(
@@ -60,7 +69,7 @@ def _download(
     response = yield gateway.request("GET", url, context, timeout_seconds=DOWNLOAD_TIMEOUT_SECONDS)
     if response.status != _OK:
         raise AnswerUnreadable(f"the bill's address answered {response.status}")
-    text = _unpacked(response.body)
+    text = unpacked(response.body)
     # The file itself is not signed; its hash came in the signed answer.
     digest = hashlib.sha1(text, usedforsecurity=False).hexdigest()
     if digest != answer.text("hash_value").lower():
@@ -68,7 +77,8 @@ def _download(
     return text
 
 
-def _unpacked(body: bytes) -> bytes:
+def unpacked(body: bytes) -> bytes:
+    """The bill's text, gzip or not; raises AnswerUnreadable for gzip that is damaged."""
     if not body.startswith(b"\x1f\x8b"):
         return body
     try:
@@ -90,7 +100,7 @@ def parse_statement(statement: bytes) -> Sequence[StatementEntry]:
     ends = [number for number, line in enumerate(lines) if line.startswith("总交易单数")]
     if len(ends) != 1 or ends[0] != len(lines) - 2 or not ends[0]:
         raise AnswerUnreadable("the bill is not whole: its totals are missing")
-    header, totals = lines[0].split(","), _row(lines[ends[0]].split(","), lines[-1])
+    header, totals = _header(lines[0]), _row(_header(lines[ends[0]]), lines[-1])
     rows = [_row(header, line) for line in lines[1 : ends[0]]]
     entries = [entry for row in rows if (entry := _entry(row)) is not None]
     try:
@@ -98,6 +108,10 @@ def parse_statement(statement: bytes) -> Sequence[StatementEntry]:
     except KeyError:
         raise AnswerUnreadable("the bill lacks a column") from None
     return entries
+
+
+def _header(line: str) -> list[str]:
+    return [_OLDER.get(name, name) for name in line.split(",")]
 
 
 def _row(header: Sequence[str], line: str) -> dict[str, str]:
@@ -120,8 +134,10 @@ def _entry(row: Mapping[str, str]) -> StatementEntry | None:
             kind = _STATES[state]
             refund = kind is EntryKind.REFUND
             reference = row["商户退款单号"] if refund else ""
-            amount = row["申请退款金额" if refund and "申请退款金额" in row else "订单金额"]
-            amount = amount or row["应结订单金额"]
+            if refund:
+                amount = row.get("申请退款金额") or row["退款金额"]
+            else:
+                amount = row.get("订单金额") or row["应结订单金额"]
         if row["货币种类"] != CURRENCY:
             raise AnswerUnreadable("a line of the bill is in another currency")
         return StatementEntry(
@@ -141,16 +157,16 @@ def _entry(row: Mapping[str, str]) -> StatementEntry | None:
 def _check_totals(rows: Sequence[Mapping[str, str]], totals: Mapping[str, str]) -> None:
     paid = [row for row in rows if row["交易状态"] == "SUCCESS"]
     back = [row for row in rows if row["交易状态"] != "SUCCESS"]
-    sums = {
-        "应结订单总金额": sum(_fen(row["应结订单金额"]) for row in paid),
-        "退款总金额": sum(_fen(row["退款金额"]) for row in back),
-        "订单总金额": sum(_fen(row["订单金额"]) for row in paid),
-        "申请退款总金额": sum(_fen(row["申请退款金额"]) for row in back),
+    columns = {
+        "应结订单总金额": (paid, "应结订单金额"),
+        "退款总金额": (back, "退款金额"),
+        "订单总金额": (paid, "订单金额"),
+        "申请退款总金额": (back, "申请退款金额"),
     }
     if _count(totals["总交易单数"]) != len(rows):
         raise AnswerUnreadable("the bill does not hold as many lines as it says")
-    for name, total in sums.items():
-        if name in totals and _fen(totals[name]) != total:
+    for name, (lines, column) in columns.items():
+        if name in totals and _fen(totals[name]) != sum(_fen(row[column]) for row in lines):
             raise AnswerUnreadable(f"the bill's lines do not add up to its {name}")
 
 

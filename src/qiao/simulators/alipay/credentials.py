@@ -165,10 +165,12 @@ def _certificate(
 
 
 def _name(common_name: str) -> x509.Name:
+    """In the four parts that Alipay's own have; merchants' SDKs take each for their serials."""
     return x509.Name(
         [
             x509.NameAttribute(NameOID.COUNTRY_NAME, "CN"),
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Simulated"),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "Certification Authority"),
             x509.NameAttribute(NameOID.COMMON_NAME, common_name),
         ]
     )

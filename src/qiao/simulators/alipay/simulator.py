@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import date
 from typing import Final
-from urllib.parse import parse_qsl
 
 from aiohttp import web
 
@@ -168,10 +167,6 @@ class Simulator:
         """The bill of a token, once."""
         found = self._bills.pop(token, None)
         return trade_bill(self.book, *found, self.clock.now()) if found else None
-
-    def order_text(self, text: str) -> dict[str, str]:
-        """What the wallet's SDK was handed, as parameters."""
-        return dict(parse_qsl(text, keep_blank_values=True))
 
     def _fields(self, trade: Trade, refund: Refund | None) -> dict[str, str]:
         trade.notifications += 1

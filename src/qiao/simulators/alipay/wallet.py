@@ -64,7 +64,8 @@ class Wallet:
         simulator = self._simulator
         text = str((await request.post()).get("orderString", ""))
         try:
-            asked = simulator.codec.read(simulator.order_text(text), simulator.clock.now())
+            told = simulator.codec.merge(text, b"")
+            asked = simulator.codec.read(told, simulator.clock.now())
             trade = order_of(simulator, asked, "alipay.trade.app.pay")
         except Refusal as refusal:
             raise web.HTTPBadRequest(text=f"{refusal.sub_code} {refusal.text}") from None

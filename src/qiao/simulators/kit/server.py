@@ -1,6 +1,7 @@
 """Serves a simulator on loopback, and nowhere else."""
 
 import ipaddress
+import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,9 +10,13 @@ from aiohttp import web
 
 @asynccontextmanager
 async def serve(
-    application: web.Application, *, host: str = "127.0.0.1", port: int = 0
+    application: web.Application,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[str]:
-    """Serve ``application`` and give its base URL; port 0 takes a free one.
+    """Serve ``application``, over ``tls`` if given, and give its base URL; port 0 takes a free one.
 
     Raises ValueError for an address that is not loopback: a simulator approves every payment, so
     nobody else may reach one. Raises OSError when the port is taken.
@@ -22,9 +27,9 @@ async def serve(
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
+        site = web.TCPSite(runner, host, port, ssl_context=tls)
         await site.start()
         bound = runner.addresses[0]
-        yield f"http://{host}:{bound[1]}"
+        yield f"{'https' if tls else 'http'}://{host}:{bound[1]}"
     finally:
         await runner.cleanup()

@@ -24,6 +24,8 @@ FAULTS_OF: Final = {
     Scenario.SYSTEM_ERROR_NOT_DONE: FaultKind.SYSTEM_ERROR,
     Scenario.BAD_SIGNATURE: FaultKind.BAD_SIGNATURE,
 }
+PARTNER: Final = "/v3/pay/partner/transactions"
+"""Where service providers, and they alone, work with orders."""
 SYSTEM_ERROR: Final = Refusal(500, "SYSTEM_ERROR", "系统异常，请用相同参数重新调用")
 
 
@@ -36,7 +38,7 @@ class Api:
 
     def routes(self) -> list[web.RouteDef]:
         simulator, found = self._simulator, []
-        for base in ("/v3/pay/transactions", "/v3/pay/partner/transactions"):
+        for base in ("/v3/pay/transactions", PARTNER):
             found += [
                 self._post(f"{base}/{one}", f"create.{one}", _creating(simulator, one))
                 for one in methods.TRADE_TYPES
@@ -160,7 +162,10 @@ class Api:
 
 
 def _done(work: Work, request: Request, http: web.Request) -> methods.Reply:
+    orders = http.path.startswith("/v3/pay/")
     try:
+        if orders and http.path.startswith(PARTNER) != bool(request.merchant.sub_mchid):
+            raise Refusal(403, "NO_AUTH", "商户无权限")
         return work(request, http)
     except Refusal as refusal:
         return refusal.status, refusal.body()

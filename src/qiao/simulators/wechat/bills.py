@@ -55,7 +55,7 @@ def fund_flow_bill(book: Book, owner: str, day: date) -> bytes | None:
         moment = refund.at if refund else order.paid_at or order.created_at
         cells = [
             f"{moment.astimezone(CHINA):%Y-%m-%d %H:%M:%S}",
-            order.transaction_id,
+            refund.refund_id if refund else order.transaction_id,
             f"10000{number:015}",
             "退款" if refund else "交易",
             "退款" if refund else "交易",
@@ -64,7 +64,7 @@ def fund_flow_bill(book: Book, owner: str, day: date) -> bytes | None:
             yuan(balance),
             "system",
             "",
-            refund.refund_id if refund else order.out_trade_no,
+            refund.out_refund_no if refund else order.out_trade_no,
         ]
         lines.append(_cells(cells))
     back = sum(refund is not None for _, refund in rows)
@@ -109,7 +109,7 @@ def _line(order: Order, refund: Refund | None) -> str:
             "0.00",
             "ORIGINAL" if refund else "",
             refund.status if refund else "",
-            order.description.replace(",", " "),
+            " ".join(order.description.replace(",", " ").split()),
             "",
             fee_text(_fee(order, refund)),
             "0.60%",

@@ -38,6 +38,8 @@ class Refund:
     at: datetime
     notify_url: str | None
     done: bool = True
+    v2: bool = False
+    """Whether it was asked for on API v2, and so is told there."""
 
     @property
     def status(self) -> str:
@@ -65,6 +67,10 @@ class Order:
     state: State = State.NOTPAY
     paid_at: datetime | None = None
     refunds: dict[str, Refund] = field(default_factory=dict)
+    sign_type: str | None = None
+    """How an order of API v2 is signed for; None for one of API v3."""
+    attach: str = ""
+    device_info: str = ""
 
     @property
     def scenario(self) -> Scenario | None:
@@ -143,6 +149,20 @@ class Book:
         if order.state in (State.SUCCESS, State.REFUND):
             raise Refusal(400, "ORDERPAID", "订单已支付，不能关闭")
         order.state = State.CLOSED
+
+    def reverse(self, order: Order, now: datetime) -> None:
+        """Take a code payment back: in full what was paid, and nothing may come any more."""
+        if order.state is State.REFUND:
+            raise Refusal(400, "INVALID_REQUEST", "订单已退款，不能撤销")
+        if order.state is State.SUCCESS:
+            order.refunds[order.out_trade_no] = Refund(
+                out_refund_no=order.out_trade_no,
+                refund_id=self.number(now, "50000000"),
+                fen=order.fen,
+                at=now,
+                notify_url=None,
+            )
+        order.state = State.REVOKED
 
     def refund(self, order: Order, made: Refund) -> tuple[Refund, bool]:
         """The refund, and whether it is new. The same number again moves no money."""

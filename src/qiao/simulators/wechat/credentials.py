@@ -2,16 +2,14 @@
 
 import secrets
 import string
-from datetime import UTC, datetime, timedelta
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.x509.oid import NameOID
+
+from qiao.simulators.wechat.authority import Authority, pem
 
 KEY_BITS = 2048
-LIFE = timedelta(days=1825)
 LETTERS = string.ascii_letters + string.digits
 
 
@@ -37,6 +35,8 @@ class Merchant(msgspec.Struct, frozen=True, kw_only=True):
     certificate: str
     serial_no: str
     api_v3_key: str
+    api_key: str
+    """The shared key of API v2, which the same merchant may still use."""
     app_secret: str
     certificate_mode: bool = False
     sub_mchid: str | None = None
@@ -52,6 +52,10 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
     certificates: list[PlatformKey]
     merchants: dict[str, Merchant]
     """By what they are for: ordinary, second, certificate, provider."""
+    ca: str
+    """The CA that signed every certificate here."""
+    server_certificate: str
+    server_key: str
 
     def __repr__(self) -> str:
         return f"Credentials(merchants={sorted(self.merchants)!r})"
@@ -83,23 +87,52 @@ class Credentials(msgspec.Struct, frozen=True, kw_only=True):
             known["sub_mchid"] = merchant.sub_mchid
         return known
 
+    def v2_settings(
+        self, name: str, *, base_url: str, secure_url: str, sign_type: str = "HMAC-SHA256"
+    ) -> dict[str, object]:
+        """The same merchant's settings for API v2."""
+        merchant = self.merchants[name]
+        known: dict[str, object] = {
+            "api_version": "v2",
+            "mchid": merchant.mchid,
+            "appid": merchant.appid,
+            "api_key": merchant.api_key,
+            "sign_type": sign_type,
+            "certificate": merchant.certificate,
+            "private_key": merchant.private_key,
+            "app_secret": merchant.app_secret,
+            "gateway": secure_url,
+            "gateway_ca": self.ca,
+            "oauth_gateway": base_url,
+            "oauth_authorize_url": f"{base_url}/connect/oauth2/authorize",
+        }
+        if merchant.sub_mchid:
+            known["sub_mchid"] = merchant.sub_mchid
+        return known
+
 
 def new_credentials() -> Credentials:
     """Fresh keys for everybody."""
+    ca, server = Authority(_key()), _key()
     merchant, second, provider = _key(), _key(), _key()
+    tea, books = "茶馆 Tea House", "书店 Bookshop"
     return Credentials(
         public_keys=[_public_key(1), _public_key(2)],
-        certificates=[_platform_certificate(), _platform_certificate()],
+        certificates=[_platform_certificate(ca), _platform_certificate(ca)],
         merchants={
-            "ordinary": _merchant(1, "茶馆 Tea House", merchant),
-            "second": _merchant(2, "书店 Bookshop", second),
-            "certificate": _merchant(3, "茶馆 Tea House", merchant, certificate_mode=True),
-            "provider": _merchant(4, "服务商 Provider", provider, sub_mchid="1900000101"),
+            "ordinary": _merchant(ca, 1, tea, merchant),
+            "second": _merchant(ca, 2, books, second),
+            "certificate": _merchant(ca, 3, tea, merchant, certificate_mode=True),
+            "provider": _merchant(ca, 4, "服务商 Provider", provider, sub_mchid="1900000101"),
         },
+        ca=pem(ca.certificate),
+        server_certificate=pem(ca.issue("api.mch.weixin.qq.com", server.public_key())),
+        server_key=_private(server),
     )
 
 
 def _merchant(
+    ca: Authority,
     number: int,
     name: str,
     key: rsa.RSAPrivateKey,
@@ -107,15 +140,16 @@ def _merchant(
     certificate_mode: bool = False,
     sub_mchid: str | None = None,
 ) -> Merchant:
-    pem, serial = _certificate("Merchant", key, key)
+    certificate = ca.issue(f"190000000{number}", key.public_key())
     return Merchant(
         mchid=f"190000000{number}",
         appid=f"wx000000000000000{number}",
         name=name,
         private_key=_private(key),
-        certificate=pem,
-        serial_no=serial,
+        certificate=pem(certificate),
+        serial_no=f"{certificate.serial_number:X}",
         api_v3_key="".join(secrets.choice(LETTERS) for _ in range(32)),
+        api_key="".join(secrets.choice(LETTERS) for _ in range(32)),
         app_secret=secrets.token_hex(16),
         certificate_mode=certificate_mode,
         sub_mchid=sub_mchid,
@@ -129,11 +163,14 @@ def _public_key(number: int) -> PlatformKey:
     )
 
 
-def _platform_certificate() -> PlatformKey:
+def _platform_certificate(ca: Authority) -> PlatformKey:
     key = _key()
-    pem, serial = _certificate("Tenpay.com sign", key, key)
+    certificate = ca.issue("Tenpay.com sign", key.public_key())
     return PlatformKey(
-        id=serial, private_key=_private(key), public_key=_public(key), certificate=pem
+        id=f"{certificate.serial_number:X}",
+        private_key=_private(key),
+        public_key=_public(key),
+        certificate=pem(certificate),
     )
 
 
@@ -152,20 +189,3 @@ def _private(key: rsa.RSAPrivateKey) -> str:
 def _public(key: rsa.RSAPrivateKey) -> str:
     form = serialization.PublicFormat.SubjectPublicKeyInfo
     return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
-
-
-def _certificate(name: str, key: rsa.RSAPrivateKey, signer: rsa.RSAPrivateKey) -> tuple[str, str]:
-    now = datetime.now(UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Simulated Tenpay CA")]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + LIFE)
-        .sign(signer, hashes.SHA256())
-    )
-    pem = certificate.public_bytes(serialization.Encoding.PEM).decode()
-    return pem, f"{certificate.serial_number:X}"

@@ -63,10 +63,18 @@ def create(simulator: "Simulator", request: Request, product: str) -> Reply:
 
 def code_pay(simulator: "Simulator", request: Request) -> Reply:
     """The customer's payment code was scanned."""
+    if not isinstance(request.body.get("scene_info"), dict):
+        raise Refusal(400, "PARAM_ERROR", "参数错误: scene_info")
     number = str(request.body.get("out_trade_no"))
     if (request.owner, number) not in simulator.book.orders:
         simulator.book.use_code(text_of(request.body.get("payer"), "auth_code", most=18))
     order = _order(simulator, request, "codepay")
+    charge(simulator, order)
+    return 200, transaction(order, request)
+
+
+def charge(simulator: "Simulator", order: Order) -> None:
+    """What becomes of a scanned code, by the order's amount. Raises Refusal unless it is paid."""
     match order.scenario:
         case Scenario.INSUFFICIENT_FUNDS | Scenario.ACCOUNT_RESTRICTED | Scenario.INVALID_AUTH_CODE:
             order.state = State.PAYERROR
@@ -80,17 +88,18 @@ def code_pay(simulator: "Simulator", request: Request) -> Reply:
             raise Refusal(400, "USERPAYING", "用户支付中，需要输入密码")
         case _:
             simulator.pay(order)
-            return 200, transaction(order, request)
 
 
 def query(simulator: "Simulator", request: Request, number: str) -> Reply:
     """The order by our number."""
+    _check_merchant(request, request.query)
     order = simulator.book.find(request.owner, number, simulator.clock.now())
     return 200, transaction(order, request)
 
 
 def query_by_id(simulator: "Simulator", request: Request, number: str) -> Reply:
     """The order by WeChat Pay's number."""
+    _check_merchant(request, request.query)
     for order in simulator.book.orders.values():
         if (order.owner, order.transaction_id) == (request.owner, number) and order.paid_at:
             return 200, transaction(order, request)
@@ -99,32 +108,26 @@ def query_by_id(simulator: "Simulator", request: Request, number: str) -> Reply:
 
 def close(simulator: "Simulator", request: Request, number: str) -> Reply:
     """Close it; with the scenario for it, money arrives all the same."""
+    _check_merchant(request, request.body)
     simulator.close(simulator.book.find(request.owner, number, simulator.clock.now()))
     return 204, None
 
 
 def reverse(simulator: "Simulator", request: Request, number: str) -> Reply:
-    """Take a code payment back."""
-    now = simulator.clock.now()
+    """Take a code payment back. A service provider may leave its app out."""
+    now, merchant = simulator.clock.now(), request.merchant
+    _check_merchant(request, request.body)
+    if not merchant.sub_mchid and request.body.get("appid") != merchant.appid:
+        raise Refusal(400, "PARAM_ERROR", "参数错误: appid")
     order = simulator.book.find(request.owner, number, now)
-    if order.state is State.SUCCESS:
-        back = Refund(
-            out_refund_no=number,
-            refund_id=simulator.book.number(now, "50000000"),
-            fen=order.fen,
-            at=now,
-            notify_url=None,
-        )
-        order.refunds[number] = back
-    if order.state is State.REFUND:
-        raise Refusal(400, "INVALID_REQUEST", "订单已退款，不能撤销")
-    order.state = State.REVOKED
-    return 200, {"out_trade_no": number}
+    simulator.book.reverse(order, now)
+    return 200, {**_identity(order, request), "out_trade_no": number}
 
 
 def refund(simulator: "Simulator", request: Request) -> Reply:
     """Give money back."""
     body, now = request.body, simulator.clock.now()
+    _check_sub_merchant(request, body)
     number = text_of(body, "out_refund_no", most=64)
     amount = body.get("amount")
     if not isinstance(amount, dict):
@@ -149,6 +152,7 @@ def refund(simulator: "Simulator", request: Request) -> Reply:
 
 def query_refund(simulator: "Simulator", request: Request, number: str) -> Reply:
     """The refund by our number."""
+    _check_sub_merchant(request, request.query)
     for order in simulator.book.orders.values():
         if order.owner == request.owner and number in order.refunds:
             return 200, refund_view(order, order.refunds[number])
@@ -195,6 +199,7 @@ def query_transfer(simulator: "Simulator", request: Request, number: str) -> Rep
 def share(simulator: "Simulator", request: Request) -> Reply:
     """Divide a paid order."""
     body = request.body
+    _check_sub_merchant(request, body)
     number, trade = text_of(body, "out_order_no", most=64), text_of(body, "transaction_id", most=32)
     receivers = body.get("receivers")
     if not isinstance(receivers, list) or not receivers:
@@ -222,6 +227,7 @@ def share(simulator: "Simulator", request: Request) -> Reply:
 
 def query_share(simulator: "Simulator", request: Request, number: str) -> Reply:
     """The sharing by our number."""
+    _check_sub_merchant(request, request.query)
     known = simulator.book.sharings.get((request.owner, number))
     if known is None or known["transaction_id"] != request.query.get("transaction_id"):
         raise Refusal(404, "RESOURCE_NOT_EXISTS", "记录不存在")
@@ -231,12 +237,8 @@ def query_share(simulator: "Simulator", request: Request, number: str) -> Reply:
 def transaction(order: Order, request: Request) -> dict[str, Any]:
     """The order as its merchant sees it."""
     sub = request.merchant.sub_mchid
-    told: dict[str, Any] = (
-        {"sp_mchid": order.mchid, "sp_appid": order.appid, "sub_mchid": sub}
-        if sub
-        else {"mchid": order.mchid, "appid": order.appid}
-    )
-    told |= {
+    told: dict[str, Any] = {
+        **_identity(order, request),
         "out_trade_no": order.out_trade_no,
         "trade_state": str(order.state),
         "trade_state_desc": str(order.state),
@@ -321,6 +323,32 @@ def _expiry(body: Mapping[str, Any], now: datetime) -> datetime:
     if moment.tzinfo is None or moment <= now:
         raise Refusal(400, "PARAM_ERROR", "参数错误: time_expire")
     return moment
+
+
+def _identity(order: Order, request: Request) -> dict[str, str]:
+    """Whose order it is."""
+    if sub := request.merchant.sub_mchid:
+        return {"sp_mchid": order.mchid, "sp_appid": order.appid, "sub_mchid": sub}
+    return {"mchid": order.mchid, "appid": order.appid}
+
+
+def _check_merchant(request: Request, told: Mapping[str, Any]) -> None:
+    """Whoever asks names itself, and a service provider its merchant too. Raises Refusal."""
+    merchant = request.merchant
+    wanted = (
+        {"sp_mchid": merchant.mchid, "sub_mchid": merchant.sub_mchid}
+        if merchant.sub_mchid
+        else {"mchid": merchant.mchid}
+    )
+    for name, value in wanted.items():
+        if told.get(name) != value:
+            raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
+
+
+def _check_sub_merchant(request: Request, told: Mapping[str, Any]) -> None:
+    """A service provider says for which of its merchants it asks. Raises Refusal."""
+    if request.merchant.sub_mchid and told.get("sub_mchid") != request.merchant.sub_mchid:
+        raise Refusal(400, "PARAM_ERROR", "参数错误: sub_mchid")
 
 
 def _refundable(simulator: "Simulator", request: Request) -> Order:

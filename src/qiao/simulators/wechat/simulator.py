@@ -22,6 +22,10 @@ from qiao.simulators.wechat.book import CHINA, Book, Order, Refund, china_time
 from qiao.simulators.wechat.codec import Codec, Request
 from qiao.simulators.wechat.credentials import Credentials, Merchant
 from qiao.simulators.wechat.methods import LATE_SECONDS, REFUND_SECONDS, refund_view, transaction
+from qiao.simulators.wechat.v2 import api as v2_api
+from qiao.simulators.wechat.v2.codec import Codec as V2Codec
+from qiao.simulators.wechat.v2.notifications import payment_message, refund_message
+from qiao.simulators.wechat.v2.tls import server_context
 from qiao.simulators.wechat.wallet import Wallet, order_control_routes
 
 RETRY_SECONDS: Final = (
@@ -41,14 +45,20 @@ class Simulator:
         self.notifier = Notifier(clock=self.clock, faults=self.faults, retry_seconds=RETRY_SECONDS)
         self.book = Book()
         self.codec = Codec(credentials)
+        self.v2 = V2Codec(credentials)
         self.oauth_codes: set[str] = set()
         self.base_url = ""
+        self.secure_url = ""
+        """API v2 over TLS, where a client may show its certificate."""
         self._bills: dict[str, bytes] = {}
         self._later: set[asyncio.Task[None]] = set()
-        self.application = web.Application()
+        old = v2_api.Api(self).routes()
+        self.application, self._secure = web.Application(), web.Application()
+        self._secure.add_routes(old)
         self.application.add_routes(
             [
                 *Api(self).routes(),
+                *old,
                 *Wallet(self).routes(),
                 *order_control_routes(self),
                 *control_routes(self.faults, self.notifier),
@@ -57,8 +67,12 @@ class Simulator:
 
     @asynccontextmanager
     async def running(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve it on loopback; gives its URL."""
-        async with serve(self.application, host=host, port=port) as self.base_url:
+        """Serve it on loopback, API v2 over TLS besides; gives its URL."""
+        tls = server_context(self.credentials)
+        async with (
+            serve(self.application, host=host, port=port) as self.base_url,
+            serve(self._secure, host=host, tls=tls) as self.secure_url,
+        ):
             try:
                 yield self.base_url
             finally:
@@ -109,11 +123,18 @@ class Simulator:
             asked = Request(merchant=self.merchant(order.mchid), body={}, query={})
             told = transaction(order, asked)
             count = 2 if order.scenario is Scenario.NOTIFIED_TWICE else 1
+            if order.sign_type is not None:
+                message = payment_message(self, order, order.sign_type, order.notify_url)
+                for _ in range(count):
+                    self.notifier.notify(message)
+                return
             self._tell(order, "TRANSACTION.SUCCESS", "transaction", told, order.notify_url, count)
 
     def notify_refund(self, order: Order, refund: Refund) -> None:
         """Tell the merchant of a refund; in notifications its state has another name."""
-        if refund.notify_url:
+        if refund.notify_url and refund.v2:
+            self.notifier.notify(refund_message(self, order, refund, refund.notify_url))
+        elif refund.notify_url:
             told = refund_view(order, refund)
             told["refund_status"] = told.pop("status")
             sub = order.owner != order.mchid

@@ -72,22 +72,33 @@ class Wallet:
         told = {name: str(value) for name, value in (await request.post()).items()}
         names = ("appId", "timeStamp", "nonceStr", "package")
         content = "".join(f"{told.get(name, '')}\n" for name in names)
+        signature = told.pop("paySign", "")
         prepay_id = told.get("package", "").removeprefix("prepay_id=")
-        return self._checked(prepay_id, content, told.get("paySign", ""))
+        return self._checked(prepay_id, content, told, signature)
 
     async def _app(self, request: web.Request) -> web.Response:
         """What the app SDK does with its parameters."""
         told = {name: str(value) for name, value in (await request.post()).items()}
         names = ("appid", "timestamp", "noncestr", "prepayid")
         content = "".join(f"{told.get(name, '')}\n" for name in names)
-        return self._checked(told.get("prepayid", ""), content, told.get("sign", ""))
+        signature = told.pop("sign", "")
+        return self._checked(told.get("prepayid", ""), content, told, signature)
 
-    def _checked(self, prepay_id: str, content: str, signature: str) -> web.Response:
+    def _checked(
+        self, prepay_id: str, content: str, told: dict[str, str], signature: str
+    ) -> web.Response:
+        """An order of API v3 is signed for in lines, one of API v2 by all its parameters."""
         order = self._simulator.book.of_token(prepay_id)
         if order is None:
             raise web.HTTPBadRequest(text="prepay_id 无效")
         merchant = self._simulator.merchant(order.mchid)
-        if not self._simulator.codec.verifies(merchant, content, signature):
+        if order.sign_type is None:
+            genuine = self._simulator.codec.verifies(merchant, content, signature)
+        else:
+            named = told.get("signType", order.sign_type) == order.sign_type
+            signed = self._simulator.v2.verifies(merchant, told, order.sign_type, signature)
+            genuine = named and signed
+        if not genuine:
             raise web.HTTPBadRequest(text="支付验证签名失败")
         raise web.HTTPFound(f"/wallet/{order.token}")
 

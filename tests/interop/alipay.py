@@ -1,0 +1,101 @@
+"""What Qiao's own Alipay channel sends, for other people's verifiers to read; and a browser."""
+
+import re
+from datetime import timedelta
+from html import unescape
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import aiohttp
+import pytest
+
+from qiao.channels.alipay import AlipayChannel, AlipaySettings
+from qiao.channels.requests import (
+    Context,
+    PaymentQuery,
+    PaymentRequest,
+    Product,
+    RefundQuery,
+    RefundRequest,
+)
+from qiao.channels.wire import HttpRequest
+from qiao.domain.money import Money
+from qiao.domain.outcomes import ClientParameters, Pending, Redirect
+from qiao.simulators.alipay import Simulator
+from qiao.simulators.alipay.book import BUYER_ID
+
+AMOUNT = Money(1250, "CNY")
+WITHOUT_A_REQUEST = (Product.PAGE, Product.H5, Product.APP)
+"""Products for which the channel signs what the customer's own device sends."""
+
+
+def channel_of(simulator: Simulator, app: str) -> AlipayChannel:
+    settings = simulator.credentials.settings(app, base_url=simulator.base_url)
+    return AlipayChannel(AlipaySettings.read(settings))
+
+
+def order(product: Product, context: Context) -> PaymentRequest:
+    return PaymentRequest(
+        reference="pay_1",
+        amount=AMOUNT,
+        product=product,
+        description="绿茶 Green tea {250 g}, 'best' & <cheap>",
+        notify_url="https://shop.example/notify?a=1&b=2",
+        expires_at=context.now() + timedelta(minutes=30),
+        return_url="https://shop.example/back?a=1",
+        payer=BUYER_ID if product is Product.MINI_PROGRAM else None,
+        auth_code="281234567890123456" if product is Product.CODE else None,
+    )
+
+
+def requests_of(channel: AlipayChannel, context: Context) -> list[HttpRequest]:
+    """The first request of many operations."""
+    query = PaymentQuery(reference="pay_1", amount=AMOUNT)
+    refund = RefundRequest(
+        reference="ref_1",
+        payment_reference="pay_1",
+        payment_amount=AMOUNT,
+        amount=Money(250, "CNY"),
+        reason="太凉了",
+    )
+    question = RefundQuery(reference="ref_1", payment_reference="pay_1", amount=refund.amount)
+    products = (Product.QR, Product.CODE, Product.MINI_PROGRAM)
+    return [
+        *(next(channel.create(order(product, context), context)) for product in products),
+        next(channel.query(query, context)),
+        next(channel.close(query, context)),
+        next(channel.reverse(query, context)),
+        next(channel.refund(refund, context)),
+        next(channel.query_refund(question, context)),
+    ]
+
+
+def parameters_of(request: HttpRequest) -> dict[str, str]:
+    """Query and body together, as Alipay merges them."""
+    pairs = parse_qsl(urlsplit(request.url).query) + parse_qsl(request.body.decode())
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def handed_out(channel: AlipayChannel, product: Product, context: Context) -> dict[str, str]:
+    """The parameters with which the customer's own device asks."""
+    with pytest.raises(StopIteration) as done:  # it asks for nothing
+        next(channel.create(order(product, context), context))
+    made = done.value.value
+    assert isinstance(made, Pending)
+    match made.action:
+        case Redirect(url=url):
+            return dict(parse_qsl(urlsplit(url).query))
+        case ClientParameters(parameters=parameters):
+            return dict(parse_qsl(parameters["orderString"]))
+        case _:
+            raise AssertionError(made)
+
+
+def submit(http: aiohttp.ClientSession, form: str, charset: str = "utf-8") -> Any:
+    """What a browser does with the form."""
+    action = re.search(r'action="([^"]+)"', form)
+    assert action
+    inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
+    fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
+    return http.post(action[1].replace("&amp;", "&"), data=fields)
