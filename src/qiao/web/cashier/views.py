@@ -14,9 +14,10 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from qiao.channels.interface import Capability, PayerIdentity
 from qiao.channels.requests import Product
-from qiao.domain.errors import InvalidInput
+from qiao.domain.errors import InvalidInput, InvalidSettings
 from qiao.domain.states import AttemptState, PaymentState
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
+from qiao.engine.closing import is_over
 from qiao.engine.merchants import merchant_name
 from qiao.engine.payments import attempts_of, payment_now
 from qiao.engine.records import Attempt, Payment
@@ -120,7 +121,7 @@ async def page(
         order_id=payment.order_id,
         amount=payment.amount,
         state=_state(payment, waiting, now, choose=choose is not None),
-        settled=payment.state != PaymentState.OPEN,
+        settled=is_over(payment),
         on_phone=environment is not devices.Environment.DESKTOP,
         live=payment.live,
         refunded=0 < payment.captured_minor == payment.refunded_minor,
@@ -219,7 +220,10 @@ async def payer(
         return _see(f"{_address(payment)}?failed=failed")
     if given and Capability.PAYER_IDENTITY in account.channel.manifest.capabilities:
         operation = account.channel.identify(given, engine.context)  # type: ignore[attr-defined]  # the manifest promises it
-        found = await engine.transport.run(operation)
+        try:
+            found = await engine.transport.run(operation)
+        except InvalidSettings as error:  # such as an official account without its secret
+            log.warning("cashier_payer_unknown", channel=channel, field=error.field)
     if not isinstance(found, str):
         return _see(f"{_address(payment)}?failed=failed")
     return await _attempt(engine, payment, channel, Product.OFFICIAL_ACCOUNT, request, payer=found)
