@@ -118,8 +118,11 @@ async def run(code: str, world: World, folder: Path, *program: str) -> str:
 
 
 async def test_python_examples_run(world: World, tmp_path: Path) -> None:
-    for name in PRINTS.keys() - {f"{README}-0", f"{CHINESE}-0"}:  # they claim the same order
-        printed = await run(PYTHON[name], world, tmp_path)
+    for number, name in enumerate(PRINTS):
+        if name in (f"{README}-0", f"{CHINESE}-0"):
+            continue  # the same order in two languages: see below
+        code = PYTHON[name].replace("order1001", f"order{number}")
+        printed = await run(code, world, tmp_path)
         assert printed.startswith(PRINTS[name]), name
 
 
