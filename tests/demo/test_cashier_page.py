@@ -14,7 +14,7 @@ from axe_playwright_python.async_playwright import (  # type: ignore[import-unty
 )
 from playwright.async_api import Browser, Page, Response
 
-from qiao.demo.world import World
+from qiao.demo.world import MERCHANT, WECHAT_ACCOUNT, World
 
 BUDGET_BYTES: Final = 30_000
 TAGS: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -278,3 +278,20 @@ async def test_who_turns_back_in_wechat_is_not_asked_again(
     assert await page.evaluate("sessionStorage.asked") == "3"
     await approve(world, payment)
     await page.wait_for_selector("text=支付成功")
+
+
+async def test_an_account_that_cannot_ask_who_pays_offers_another_way(world: World) -> None:
+    settings = world.wechat.credentials.settings("ordinary", base_url=world.wechat.base_url)
+    await world.engine.accounts.put(
+        merchant_id=MERCHANT,
+        account_id=WECHAT_ACCOUNT,
+        live=False,
+        channel="wechat",
+        name="simulated wechat",
+        settings={name: value for name, value in settings.items() if name != "app_secret"},
+    )
+    payment = await world.shop.sell(12800, "龙井茶 Longjing tea")
+    back = f"{payment['cashier_url']}/payer/wechat?code=whatever"
+    async with aiohttp.ClientSession() as session, session.get(back) as answer:
+        assert answer.url.query_string == "failed=failed"
+        assert 'role="alert"' in await answer.text()

@@ -47,6 +47,14 @@ async def test_a_lost_answer_is_neither_failed_nor_paid(world: World, base_url: 
     assert TEXTS["checking"]["en"] in shown
     assert "alert" not in shown
     assert "<button" not in shown
+    # The customer got nothing to pay with: the same way again tells the channel the same order.
+    again = (await look(address(base_url, payment) + "?choose=1")).text
+    assert f'?choose=1">{TEXTS["again"]["en"]}' in shown
+    assert 'value="bank:qr"' in again
+    async with httpx.AsyncClient(headers=ENGLISH, trust_env=False) as client:
+        sent = await client.post(address(base_url, payment) + "/pay", data={"method": "bank:qr"})
+        assert "<svg" in (await client.get(base_url + sent.headers["location"])).text
+    assert len(world.bank.orders) == 1
 
 
 async def test_a_choice_that_is_none_leads_back(world: World, base_url: str) -> None:

@@ -34,9 +34,11 @@ TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
     "go_on": {"zh": "继续", "en": "Continue"},
     "checking": {"zh": "正在确认支付结果", "en": "Checking the result"},
     "checking_more": {
-        "zh": "请勿重复付款，通常只需几秒",
-        "en": "Please do not pay again. This usually takes a few seconds.",
+        "zh": "支付渠道尚未应答，通常只需几秒",
+        "en": "The payment channel has not answered yet. This usually takes a few seconds.",
     },
+    "updates": {"zh": "本页自动更新", "en": "This page updates by itself."},
+    "again": {"zh": "重新选择支付方式", "en": "Choose again"},
     "waiting": {
         "zh": "等待付款，完成后本页自动更新",
         "en": "Waiting. This page updates by itself.",
