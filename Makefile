@@ -7,7 +7,7 @@ UV      = $$(sh scripts/find-uv)
 ARGS   ?=
 JOBS   ?= auto
 
-.PHONY: help setup demo test lint fmt lock clean
+.PHONY: help setup demo test lint fmt docs lock clean
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -35,6 +35,9 @@ lint: setup ## format check, lint, strict types, import contracts
 fmt: setup ## format and mend what can be mended
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup ## the documentation as a site, into site/
+	$(BIN)/mkdocs build --strict --quiet
 
 COMPILE := pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	  --no-emit-index-url --custom-compile-command 'make lock'

@@ -1,45 +1,8 @@
 """Chromium drives the demonstration: shop, cashier, QR code, wallet, paid, webhook."""
 
-import os
-import shutil
-from collections.abc import AsyncIterator
-from pathlib import Path
+from playwright.async_api import Browser, Page
 
-import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright
-
-from qiao.bootstrap.config import Config
-from qiao.demo.world import World, running
-
-CHROMIUM = (
-    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-)
-IN_CI = "CI" in os.environ
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None and not IN_CI,
-    reason="there is no Chromium: install Debian's package chromium to run the browser tests",
-)
-PHONE = "Mozilla/5.0 (Linux; Android 14) AppleWebKit/537.36 Chrome/126 Mobile Safari/537.36"
-ALIPAY = f"{PHONE} AlipayDefined(nt:WIFI) AliApp(AP/10.6.0) AlipayClient/10.6.0"
-WECHAT = f"{PHONE} XWEB/1160065 MMWEBSDK/20240404 MicroMessenger/8.0.49 WeChat/arm64"
-
-
-@pytest_asyncio.fixture
-async def world(tmp_path: Path, postgres_url: str) -> AsyncIterator[World]:
-    config = Config(home=str(tmp_path), database_url=postgres_url)
-    async with running(config, lambda _: None) as world:
-        yield world
-
-
-@pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield browser
-        await browser.close()
+from qiao.demo.world import World
 
 
 async def buy(page: Page, world: World) -> list[str]:
@@ -90,8 +53,10 @@ async def test_without_javascript(world: World, browser: Browser) -> None:
     await shop_is_told(page, world)
 
 
-async def test_phone_goes_to_the_wallet_and_comes_back(world: World, browser: Browser) -> None:
-    context = await browser.new_context(locale="zh-CN", user_agent=PHONE)
+async def test_phone_goes_to_the_wallet_and_comes_back(
+    world: World, browser: Browser, agents: dict[str, str]
+) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=agents["phone"])
     page = await context.new_page()
     await buy(page, world)
     await page.click("button.method >> nth=0")
@@ -103,8 +68,8 @@ async def test_phone_goes_to_the_wallet_and_comes_back(world: World, browser: Br
     await shop_is_told(page, world)
 
 
-async def test_inside_alipay(world: World, browser: Browser) -> None:
-    context = await browser.new_context(locale="zh-CN", user_agent=ALIPAY)
+async def test_inside_alipay(world: World, browser: Browser, agents: dict[str, str]) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=agents["alipay"])
     page = await context.new_page()
     await page.add_init_script(
         "window.AlipayJSBridge = {call: (name, parameters, done) => {"
@@ -122,8 +87,8 @@ async def test_inside_alipay(world: World, browser: Browser) -> None:
     await shop_is_told(page, world)
 
 
-async def test_inside_wechat(world: World, browser: Browser) -> None:
-    context = await browser.new_context(locale="zh-CN", user_agent=WECHAT)
+async def test_inside_wechat(world: World, browser: Browser, agents: dict[str, str]) -> None:
+    context = await browser.new_context(locale="zh-CN", user_agent=agents["wechat"])
     page = await context.new_page()
     await page.add_init_script(
         "window.WeixinJSBridge = {invoke: (name, parameters, done) => {"
@@ -160,4 +125,4 @@ async def test_a_declined_payment_can_be_tried_again(world: World, browser: Brow
     await page.click("button.method >> nth=0")
     await page.wait_for_selector("svg.qr")
     await page.goto(f"{payment['cashier_url']}?failed=insufficient_funds&choose=1")
-    assert "Not enough money" in await page.locator('[role="alert"]').inner_text()
+    assert "The balance is too low" in await page.locator('[role="alert"]').inner_text()

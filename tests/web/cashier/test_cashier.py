@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qiao.channels.alipay import channel_type as alipay
@@ -29,7 +29,7 @@ from qiao.web.cashier.pages import (
     render,
     render_missing,
 )
-from qiao.web.cashier.texts import TEXTS
+from qiao.web.cashier.texts import FAILURES, TEXTS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ALIPAY = Method(channel="alipay", product=Product.QR, name="支付宝")
@@ -52,6 +52,7 @@ def view(**more: Any) -> View:
         "order_id": "o-1",
         "amount": Money(1250, "CNY"),
         "state": "choosing",
+        "settled": False,
         "live": True,
         "refunded": False,
         "version": "open",
@@ -68,9 +69,12 @@ STATES: dict[str, dict[str, Any]] = {
     "choosing": {},
     "nothing": {"methods": ()},
     "failed": {"failure": "insufficient_funds"},
-    "paid": {"state": "paid"},
-    "refunded": {"state": "paid", "refunded": True},
-    "closed": {"state": "closed"},
+    "paid": {"state": "paid", "settled": True},
+    "refunded": {"state": "paid", "settled": True, "refunded": True},
+    "closing": {"state": "closed"},
+    "closed": {"state": "closed", "settled": True},
+    "expiring": {"state": "expired"},
+    "expired": {"state": "expired", "settled": True},
     **{
         name: {"state": "waiting", "chosen": ALIPAY, "action": action}
         for name, action in ACTIONS.items()
@@ -96,6 +100,7 @@ def test_hostile_actions_stay_inside_their_attributes() -> None:
     assert "1'" not in shown
 
 
+@settings(deadline=None)  # the first rendering compiles the templates
 @given(text=st.text(max_size=60))
 def test_hostile_text_is_only_text(text: str) -> None:
     shown = render(view(description=f"{text}<script>", merchant=f'"><img {text}', order_id=text))
@@ -120,11 +125,34 @@ def test_the_policy_admits_nothing_else() -> None:
 
 def test_without_javascript_it_looks_again() -> None:
     assert '<noscript><meta http-equiv="refresh"' in render(view(**STATES["qr"]))
+    assert '<noscript><meta http-equiv="refresh" content="1801">' in render(view())
     assert "refresh" not in render(view(**STATES["paid"]))
 
 
+def test_it_listens_until_nothing_can_change() -> None:
+    listening = {name for name, state in STATES.items() if " data-live" in render(view(**state))}
+    assert set(STATES) - listening == {"paid", "refunded", "closed", "expired"}
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_every_failure_is_told_with_the_ways_to_pay(failure: str, language: str) -> None:
+    shown = render(view(language=language, failure=failure))
+    assert f'role="alert">{FAILURES[failure][language]}' in shown
+    assert 'value="alipay:qr"' in shown
+
+
+def test_another_way_is_offered_where_there_is_one() -> None:
+    assert "choose=1" not in render(view(**STATES["qr"]))
+    wechat = Method(channel="wechat", product=Product.QR, name="微信支付")
+    assert "choose=1" in render(view(**STATES["qr"], methods=(ALIPAY, wechat)))
+    scanned = {**STATES["qr"], "chosen": wechat}
+    assert "打开微信扫一扫" in render(view(**scanned))
+    assert "从相册中选取" in render(view(**scanned, on_phone=True))
+
+
 def test_every_text_in_both_languages() -> None:
-    for key, texts in TEXTS.items():
+    for key, texts in {**TEXTS, **FAILURES}.items():
         assert set(texts) == {"zh", "en"}, key
         assert all(texts.values()), key
     assert TEXTS["missing"]["zh"] in render_missing("zh")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, partial
 from importlib.resources import files
+from math import ceil
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from markupsafe import Markup
 
 from qiao.domain.money import Money
 from qiao.web.cashier.devices import LANGUAGES, Method
-from qiao.web.cashier.texts import text
+from qiao.web.cashier.texts import app_name, text
 
 SYMBOLS: Final = {"CNY": "¥", "USD": "$", "EUR": "€", "GBP": "£", "JPY": "¥", "HKD": "HK$"}
 
@@ -32,6 +33,9 @@ class View:
     order_id: str
     amount: Money
     state: str
+    """``choosing``, ``waiting``, ``paid``, ``closed`` or ``expired``."""
+    settled: bool
+    """Whether nothing will change any more; until then the page listens."""
     live: bool
     refunded: bool
     version: str
@@ -42,6 +46,8 @@ class View:
     chosen: Method | None = None
     action: Mapping[str, Any] | None = None
     failure: str | None = None
+    on_phone: bool = False
+    """Whether a code on this screen can't be scanned by the phone that shows it."""
     leaving: bool = False
     """Whether the browser shall go to the wallet's page at once."""
 
@@ -82,7 +88,9 @@ def render(view: View) -> str:
             say=partial(text, language=view.language),
             symbol=SYMBOLS.get(view.amount.currency, view.amount.currency + " "),
             other_language=next(one for one in LANGUAGES if one != view.language),
-            seconds_left=int(left.total_seconds()),
+            app=app_name(view.chosen, view.language) if view.chosen else "",
+            others=[one for one in view.methods if not _same(one, view.chosen)],
+            seconds_left=ceil(left.total_seconds()),
             time_left=countdown(left),
             static=_static(),
         )
@@ -124,7 +132,7 @@ def content_security_policy(view: View | None = None) -> str:
 
 def countdown(left: timedelta) -> str:
     """``29:59``, or ``2:05:00`` from an hour on."""
-    minutes, seconds = divmod(int(left.total_seconds()), 60)
+    minutes, seconds = divmod(ceil(left.total_seconds()), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes:02}:{seconds:02}"
 
@@ -135,6 +143,10 @@ def qr_svg(content: str) -> Markup:
         omitsize=True, border=4, dark="#000", light="#fff", svgclass="qr", lineclass=None
     )
     return Markup(drawing)  # noqa: S704 - segno writes numbers and path commands alone
+
+
+def _same(one: Method, other: Method | None) -> bool:
+    return other is not None and (one.channel, one.product) == (other.channel, other.product)
 
 
 def _static() -> dict[str, str]:

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
 
@@ -13,8 +14,10 @@ from litestar.response import ServerSentEvent, ServerSentEventMessage
 
 from qiao.channels.interface import Capability, PayerIdentity
 from qiao.channels.requests import Product
-from qiao.domain.errors import InvalidInput
+from qiao.domain.errors import InvalidInput, InvalidSettings
+from qiao.domain.states import AttemptState, PaymentState
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
+from qiao.engine.closing import is_over
 from qiao.engine.merchants import merchant_name
 from qiao.engine.payments import attempts_of, payment_now
 from qiao.engine.records import Attempt, Payment
@@ -29,6 +32,7 @@ from qiao.web.cashier.pages import (
     render_leaving,
     render_missing,
 )
+from qiao.web.cashier.texts import FAILURES
 
 log = structlog.get_logger(__name__)
 AnyRequest = Request[Any, Any, Any]
@@ -36,7 +40,7 @@ BASE = "/cashier/{merchant_id:str}/{payment_id:str}/{token:str}"
 EVENT_SECONDS = 1.0
 EVENTS_AT_MOST = 600
 """A stream ends after so many looks; the browser opens another."""
-FAILURES = ("insufficient_funds", "account_restricted", "attempt_in_progress")
+FAILED = frozenset({AttemptState.DECLINED, AttemptState.NOT_SENT})
 ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" '
     b'rx="7" fill="#1257d6"/><path d="M5 21c5-9 17-9 22 0M5 25h22M16 15v10M10 17v8M22 17v8" '
@@ -56,6 +60,12 @@ async def _find(engine: Engine, merchant_id: str, payment_id: str, token: str) -
     if not hmac.compare_digest(payment.cashier_token.encode(), token.encode()):
         raise _NoSuchOrder
     return payment
+
+
+def _language(request: AnyRequest, chosen: str | None = None) -> str:
+    return devices.language_of(
+        chosen or request.cookies.get("lang"), request.headers.get("accept-language", "")
+    )
 
 
 def _address(payment: Payment) -> str:
@@ -82,21 +92,21 @@ async def page(
     lang: FromQuery[str | None] = None,
 ) -> Response[str]:
     """What the customer sees now."""
-    language = devices.language_of(
-        lang or request.cookies.get("lang"), request.headers.get("accept-language", "")
-    )
+    language = _language(request, lang)
     try:
         payment = await _find(engine, merchant_id, payment_id, token)
     except _NoSuchOrder:
         return _html(render_missing(language), None, status=404)
     attempts = await attempts_of(engine, payment)
+    now = engine.now()
     waiting = next((one for one in reversed(attempts) if one.state in UNSETTLED), None)
     manifests = [
         one.channel.manifest
         for one in await engine.accounts.usable(payment.merchant_id, live=payment.live)
     ]
+    environment = devices.environment_of(request.headers.get("user-agent", ""))
     methods = devices.methods_for(
-        devices.environment_of(request.headers.get("user-agent", "")),
+        environment,
         list({one.id: one for one in manifests}.values()),
         currency=payment.currency,
         admitted=payment.methods,
@@ -110,17 +120,19 @@ async def page(
         description=payment.description,
         order_id=payment.order_id,
         amount=payment.amount,
-        state=_state(payment, waiting, choose=choose is not None),
+        state=_state(payment, waiting, now, choose=choose is not None),
+        settled=is_over(payment),
+        on_phone=environment is not devices.Environment.DESKTOP,
         live=payment.live,
         refunded=0 < payment.captured_minor == payment.refunded_minor,
         version=_version(payment, attempts),
-        now=engine.now(),
+        now=now,
         expires_at=payment.expires_at,
         return_url=payment.return_url,
         methods=tuple(methods),
         chosen=_chosen(waiting, names),
         action=waiting.action if waiting else None,
-        failure=failed and (failed if failed in FAILURES else "failed"),
+        failure=_failure(failed, attempts),
         leaving=leave is not None,
     )
     response = _html(render(view), view)
@@ -136,10 +148,19 @@ def _chosen(waiting: Attempt | None, names: dict[str, str]) -> devices.Method | 
     return devices.Method(channel=waiting.channel, product=waiting.product, name=name)
 
 
-def _state(payment: Payment, waiting: Attempt | None, *, choose: bool) -> str:
-    if payment.state == "paid":
+def _failure(told: str | None, attempts: list[Attempt]) -> str | None:
+    """Why the customer must choose again: as the address says, or as the last attempt ended."""
+    if told is None and attempts and attempts[-1].state in FAILED:
+        told = attempts[-1].code or attempts[-1].state
+    return told and (told if told in FAILURES else "failed")
+
+
+def _state(payment: Payment, waiting: Attempt | None, now: datetime, *, choose: bool) -> str:
+    if payment.state == PaymentState.PAID:
         return "paid"
-    if payment.state != "open" or payment.close_requested_at:
+    if payment.expires_at <= (payment.close_requested_at or now):
+        return "expired"
+    if payment.state != PaymentState.OPEN or payment.close_requested_at:
         return "closed"
     return "waiting" if waiting and not choose else "choosing"
 
@@ -157,7 +178,7 @@ async def pay(
     try:
         payment = await _find(engine, merchant_id, payment_id, token)
     except _NoSuchOrder:
-        return _html(render_missing("zh"), None, status=404)
+        return _html(render_missing(_language(request)), None, status=404)
     channel, _, wanted = data.get("method", "").partition(":")
     try:
         product = Product(wanted)
@@ -166,7 +187,7 @@ async def pay(
     if product is Product.OFFICIAL_ACCOUNT:
         url = await _authorization(engine, payment, channel)
         if url is not None:
-            return _html(render_leaving(url, "zh"), None)
+            return _html(render_leaving(url, _language(request)), None)
     return await _attempt(engine, payment, channel, product, request)
 
 
@@ -185,7 +206,7 @@ async def payer(
     try:
         payment = await _find(engine, merchant_id, payment_id, token)
     except _NoSuchOrder:
-        return _html(render_missing("zh"), None, status=404)
+        return _html(render_missing(_language(request)), None, status=404)
     given, found = code or auth_code, None
     try:
         account = await engine.accounts.choose(
@@ -199,7 +220,10 @@ async def payer(
         return _see(f"{_address(payment)}?failed=failed")
     if given and Capability.PAYER_IDENTITY in account.channel.manifest.capabilities:
         operation = account.channel.identify(given, engine.context)  # type: ignore[attr-defined]  # the manifest promises it
-        found = await engine.transport.run(operation)
+        try:
+            found = await engine.transport.run(operation)
+        except InvalidSettings as error:  # such as an official account without its secret
+            log.warning("cashier_payer_unknown", channel=channel, field=error.field)
     if not isinstance(found, str):
         return _see(f"{_address(payment)}?failed=failed")
     return await _attempt(engine, payment, channel, Product.OFFICIAL_ACCOUNT, request, payer=found)
@@ -247,8 +271,8 @@ async def _attempt(
     except InvalidInput as error:
         log.info("cashier_refused", payment_id=payment.payment_id, code=error.code)
         return _see(f"{address}?failed={error.code if error.code in FAILURES else 'failed'}")
-    if tried.state in ("declined", "not_sent"):
-        return _see(f"{address}?failed={tried.code if tried.code in FAILURES else 'failed'}")
+    if tried.state in FAILED:
+        return _see(address)
     leaves = tried.action is not None and tried.action["type"] == "redirect"
     return _see(f"{address}?leave=1" if leaves else address)
 
@@ -258,13 +282,14 @@ async def returned(
     merchant_id: FromPath[str],
     payment_id: FromPath[str],
     token: FromPath[str],
+    request: AnyRequest,
     engine: TheEngine,
 ) -> Response[str]:
     """The wallet sends its customer back. That proves nothing: ask the channel."""
     try:
         payment = await _find(engine, merchant_id, payment_id, token)
     except _NoSuchOrder:
-        return _html(render_missing("zh"), None, status=404)
+        return _html(render_missing(_language(request)), None, status=404)
     for one in await attempts_of(engine, payment):
         if one.state in UNSETTLED:
             await ask(engine, one)

@@ -1,5 +1,6 @@
 """The API's reference: OpenAPI 3.1 as JSON, and the same as a page that needs nothing else."""
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib.resources import files
@@ -7,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from litestar import MediaType, Request, Response, Router, get
+from markupsafe import Markup, escape
 
 STYLE = files(__name__).joinpath("static", "reference.css")
 SECURITY = {
@@ -59,9 +61,23 @@ def render(document: Mapping[str, Any]) -> str:
 
 @cache
 def _templates() -> Environment:
-    return Environment(
+    templates = Environment(
         loader=PackageLoader(__name__), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
+    templates.filters["prose"] = _prose
+    templates.filters["label"] = _label
+    return templates
+
+
+def _prose(text: str) -> Markup:
+    """Text of a docstring, with what stands between backquotes as code."""
+    return Markup(re.sub(r"`+([^`]+)`+", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped
+
+
+def _label(name: str) -> str:
+    """A schema's name as people read it: ``Page of PaymentDocument``."""
+    outer, _, inner = name.partition("_")
+    return f"{outer} of {inner.rpartition('.')[2].rstrip('_')}" if inner else outer
 
 
 def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -88,8 +104,8 @@ def _operations(document: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _answer(response: Mapping[str, Any]) -> str:
-    return " or ".join(_type(one["schema"]) for one in response.get("content", {}).values())
+def _answer(response: Mapping[str, Any]) -> list[str]:
+    return [_type(one["schema"]) for one in response.get("content", {}).values()]
 
 
 def _fields(schema: Mapping[str, Any]) -> dict[str, Any]:
@@ -120,7 +136,7 @@ def _type(schema: Mapping[str, Any]) -> str:
     if kind == "array":
         return f"list of {_type(schema.get('items', {}))}"
     limits = [
-        f"{sign} {schema[name]}"
+        f"{sign} {_whole(schema[name])}"
         for name, sign in (("minimum", "≥"), ("maximum", "≤"), ("pattern", "matches"))
         if name in schema
     ]
@@ -128,3 +144,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         limits.append(f"{schema.get('minLength', 0)} to {schema['maxLength']} characters")
     shown = schema.get("format", kind)
     return f"{shown} ({', '.join(limits)})" if limits else str(shown)
+
+
+def _whole(limit: Any) -> Any:
+    return int(limit) if isinstance(limit, float) and limit.is_integer() else limit

@@ -3,43 +3,58 @@
   const main = document.querySelector("main[data-address]");
   if (!main) return;
   const { address, version } = main.dataset;
+  const again = () => location.replace(address);
 
   const left = document.getElementById("left");
   if (left) {
     const end = Date.now() + Number(left.dataset.seconds) * 1000;
     const two = (number) => String(number).padStart(2, "0");
     const tick = () => {
-      const seconds = Math.max(0, Math.round((end - Date.now()) / 1000));
+      const seconds = Math.ceil((end - Date.now()) / 1000);
+      if (seconds <= 0) {
+        clearInterval(ticking);
+        again();
+        return;
+      }
       const hours = Math.floor(seconds / 3600);
       const rest = `${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
       left.textContent = hours ? `${hours}:${rest}` : rest;
     };
-    setInterval(tick, 1000);
+    const ticking = setInterval(tick, 1000);
   }
 
   const bridge = document.getElementById("bridge");
   if (bridge) {
     const parameters = JSON.parse(bridge.dataset.parameters);
+    const wechat = bridge.dataset.channel.startsWith("wechat");
+    // What the wallet tells is a hint: the server asks the channel.
+    const done = (told) => {
+      const result = String((wechat ? told?.err_msg : told?.resultCode) ?? "");
+      if (/:ok$|^9000$|^8000$|^6004$/.test(result)) location.replace(`${address}/return`);
+      else if (/:fail|^4000$|^6002$/.test(result)) location.replace(`${address}?failed=failed`);
+    };
     const pay = () => {
-      if (bridge.dataset.channel.startsWith("wechat")) {
-        const call = () => WeixinJSBridge.invoke("getBrandWCPayRequest", parameters, reload);
-        if (window.WeixinJSBridge) call();
-        else document.addEventListener("WeixinJSBridgeReady", call, { once: true });
-      } else {
-        const call = () => AlipayJSBridge.call("tradePay", parameters, reload);
-        if (window.AlipayJSBridge) call();
-        else document.addEventListener("AlipayJSBridgeReady", call, { once: true });
-      }
+      const name = wechat ? "WeixinJSBridge" : "AlipayJSBridge";
+      const call = () => {
+        if (wechat) window[name].invoke("getBrandWCPayRequest", parameters, done);
+        else window[name].call("tradePay", parameters, done);
+      };
+      if (window[name]) call();
+      else document.addEventListener(`${name}Ready`, call, { once: true });
     };
     bridge.addEventListener("click", pay);
-    pay();
+    // By itself once only: who turned back shall not be asked again and again.
+    const key = `qiao:${version}`;
+    let asked = false;
+    try {
+      asked = sessionStorage.getItem(key) !== null;
+      sessionStorage.setItem(key, "1");
+    } catch { /* no storage: ask */ }
+    if (!asked) pay();
   }
 
-  const page = () => location.pathname + (location.search.includes("choose") ? location.search : "");
-  function reload() { location.replace(page()); }
-  const look = (now) => { if (now !== version) location.replace(location.pathname); };
-
   if (!("live" in main.dataset)) return;
+  const look = (now) => { if (now && now !== version) again(); };
   let wait = 2000;
   const poll = async () => {
     try {
@@ -55,7 +70,7 @@
     events.addEventListener("version", (event) => { failures = 0; look(event.data); });
     events.addEventListener("error", () => {
       failures += 1;
-      if (failures > 3) { events.close(); poll(); }
+      if (failures > 3 || events.readyState === EventSource.CLOSED) { events.close(); poll(); }
     });
   } else poll();
 })();
