@@ -132,8 +132,9 @@ async def test_native_from_order_to_bill(
     told = await wechat_shop.message(2)
     event = await client.sdk("callback", headers=dict(told.headers), body=told.body.decode())
     assert event["event_type"] == "REFUND.SUCCESS"
-    assert event["resource"]["refund_status"] == "SUCCESS"
-    assert event["resource"]["refund_id"] == given["refund_id"]
+    resource, amount = event["resource"], {"total": 1250, "refund": 250}
+    assert (resource["refund_status"], resource["refund_id"]) == ("SUCCESS", given["refund_id"])
+    assert resource["amount"] == {**amount, "payer_total": 1250, "payer_refund": 250}
     more = {"refund": 1001, "total": 1250, "currency": "CNY"}
     again = {**refund, "out_refund_no": "ref_000002", "amount": more}
     refused = await client.call("refund", status=400, **again)
