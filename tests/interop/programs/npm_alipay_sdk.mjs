@@ -14,6 +14,7 @@ export default (require) => {
       app_cert_sn: client.config.appCertSn,
       alipay_root_cert_sn: client.config.alipayRootCertSn,
     }),
+    rootSerial: ({ settings }) => new AlipaySdk(settings).config.alipayRootCertSn,
     decrypt: ({ text }) => client.aesDecrypt(text),
   };
 };

@@ -45,3 +45,9 @@ def serials() -> dict[str, str]:
     """What the SDK reads in the account's certificates."""
     names = ("app_cert_sn", "alipay_root_cert_sn")
     return {name: getattr(_clients["it"], name) for name in names}
+
+
+def root_serial(bundle: str) -> str:
+    """The serial of a bundle of root certificates."""
+    serial: str = DCAliPay.get_root_cert_sn(bundle)
+    return serial
