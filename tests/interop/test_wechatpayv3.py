@@ -324,6 +324,13 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
     number, back = {"out_trade_no": "pay_000001", **sub}, {"out_refund_no": "ref_000001", **sub}
     day = {"bill_date": "2026-11-25"}
     share = {"type": "MERCHANT_ID", "account": "1900000109", "amount": 100, "description": "part"}
+    sent = {
+        "out_bill_no": "out0001",
+        "transfer_scene_id": "1000",
+        "openid": OPENID,
+        "transfer_amount": 500,
+        "transfer_remark": "thanks",
+    }
     shared = {"transaction_id": "4200000001", "out_order_no": "share_1", **sub}
     return [
         *pays,
@@ -336,6 +343,8 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
         ("fundflow_bill", day),
         ("profitsharing_order", {**shared, "receivers": [share], "unfreeze_unsplit": True}),
         ("profitsharing_order_query", shared),
+        ("mch_transfer_bills", sent),
+        ("mch_transfer_bills_query", {"out_bill_no": "out0001"}),
     ]
 
 

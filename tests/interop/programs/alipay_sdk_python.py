@@ -36,6 +36,7 @@ WebUtils.get_http_connection = _connection
 def open_client(settings: dict[str, str]) -> None:
     """``settings`` are the SDK's own names."""
     config = AlipayClientConfig()
+    config.timeout = 60  # the machine may be busy
     for name, value in settings.items():
         setattr(config, name, value)
     _clients["it"] = DefaultAlipayClient(alipay_client_config=config)

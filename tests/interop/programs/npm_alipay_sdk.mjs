@@ -4,7 +4,7 @@ export default (require) => {
   let client;
   return {
     openClient({ settings }) {
-      client = new AlipaySdk(settings);
+      client = new AlipaySdk({ timeout: 60_000, ...settings }); // the machine may be busy
     },
     exec: ({ method, params, validateSign }) => client.exec(method, params, { validateSign }),
     page: ({ method, how, params }) => client.pageExecute(method, how, params),
