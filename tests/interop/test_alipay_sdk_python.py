@@ -4,6 +4,7 @@ It has no certificate mode: it looks for ``sign`` right behind the answer.
 """
 
 import io
+import json
 import zipfile
 from datetime import datetime
 from html import unescape
@@ -14,9 +15,12 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.interop.alipay import (
+    AMOUNT,
     WITHOUT_A_REQUEST,
     channel_of,
     handed_out,
+    later_requests_of,
+    order,
     parameters_of,
     requests_of,
     submit,
@@ -24,7 +28,8 @@ from tests.interop.alipay import (
 from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
 from yarl import URL
 
-from qiao.channels.requests import Context
+from qiao.channels.requests import Context, PaymentQuery, Product
+from qiao.channels.wire import HttpRequest
 from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.book import BUYER_ID
 from qiao.simulators.alipay.codec import CHINA
@@ -253,3 +258,59 @@ async def test_the_sdk_verifies_an_encrypted_answer(
     assert f'_response":"{ciphertext}",' in text
     with pytest.raises(SdkError, match="response sign verify failed"):
         await client.sdk("believe_encrypted", answer=text.replace(ciphertext, f"A{ciphertext[1:]}"))
+
+
+async def test_the_sdk_knows_every_field_that_our_channel_sends(
+    open_sdk: OpenSdk, alipay_simulator: Simulator, context: Context
+) -> None:
+    sdk = await open_sdk("alipay_sdk_python")
+    channel = channel_of(alipay_simulator, "ordinary")
+    asked = [
+        *(parameters_of(request) for request in requests_of(channel, context)),
+        *(handed_out(channel, product, context) for product in WITHOUT_A_REQUEST),
+    ]
+    for parameters in asked:
+        if "biz_content" in parameters:
+            name, content = name_of(parameters), json.loads(parameters["biz_content"])
+            assert await sdk("as_the_model_knows_it", name=name, content=content) == content
+
+
+def name_of(parameters: dict[str, str]) -> str:
+    """The SDK's name for a method."""
+    return "".join(word.title() for word in parameters["method"].split("."))
+
+
+async def test_the_sdk_knows_every_field_that_the_simulator_answers(
+    open_sdk: OpenSdk,
+    alipay_simulator: Simulator,
+    alipay_http: aiohttp.ClientSession,
+    context: Context,
+) -> None:
+    sdk = await open_sdk("alipay_sdk_python")
+    channel = channel_of(alipay_simulator, "ordinary")
+
+    async def ask(request: HttpRequest) -> dict[str, Any]:
+        async with alipay_http.post(URL(request.url, encoded=True), data=request.body) as answer:
+            told = json.loads(await answer.text())
+        parameters = parameters_of(request)
+        node: dict[str, Any] = told[f"{parameters['method'].replace('.', '_')}_response"]
+        assert "sub_code" not in node, node
+        unknown = await sdk("unknown_to_the_response", name=name_of(parameters), content=node)
+        assert unknown == ["code", "msg"]  # which its responses have from elsewhere
+        return node
+
+    async def create(product: Product, number: str) -> dict[str, Any]:
+        code = await new_code(alipay_http)
+        return await ask(next(channel.create(order(product, context, number, code), context)))
+
+    paid = await create(Product.CODE, "pay_1")
+    for request in later_requests_of(channel, context, paid["trade_no"]):
+        await ask(request)
+    await create(Product.QR, "pay_2")
+    await create(Product.MINI_PROGRAM, "pay_3")
+    made = PaymentQuery(reference="pay_3", amount=AMOUNT)
+    await ask(next(channel.query(made, context)))
+    await ask(next(channel.close(made, context)))
+    await create(Product.CODE, "pay_4")
+    taken = PaymentQuery(reference="pay_4", amount=AMOUNT)
+    await ask(next(channel.reverse(taken, context)))
