@@ -1,7 +1,6 @@
 """Merchants, keys, accounts, configuration and the database: commands of who runs the server."""
 
 import asyncio
-import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +9,7 @@ import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_database_url, open_engine
+from qiao.cli.files import read_settings_file
 from qiao.cli.output import Json, out, print_fields, print_json
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
@@ -60,7 +60,8 @@ def put(
     merchant_id: MerchantId,
     channel: Annotated[str, typer.Argument(help="The channel's id; see: qiao channels.")],
     settings_file: Annotated[
-        Path, typer.Argument(help="A TOML file with the account's settings.", dir_okay=False)
+        Path,
+        typer.Argument(help="The account's settings, TOML or (.json) JSON.", dir_okay=False),
     ],
     *,
     name: Annotated[str | None, typer.Option(help="To tell several accounts apart.")] = None,
@@ -69,7 +70,7 @@ def put(
     as_json: Json = False,
 ) -> None:
     """Add a merchant's account at a channel, or change the one of that name."""
-    values = _read_toml(settings_file)
+    values = read_settings_file(settings_file)
 
     async def work(engine: Engine) -> dict[str, Any]:
         await _check_merchant(engine, merchant_id)
@@ -150,19 +151,6 @@ async def _check_merchant(engine: Engine, merchant_id: str) -> None:
         raise InvalidInput(
             "there is no such merchant", field="merchant_id", remedy="add one: qiao merchant add"
         )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot be read: {error.strerror}", field=str(path), remedy="name a file"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            str(error), field=str(path), remedy='write lines such as: app_id = "2021…"'
-        ) from None
 
 
 def _show(document: dict[str, Any], *, as_json: bool) -> None:

@@ -9,9 +9,12 @@ from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
+from qiao.cli.listen import listen
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
+from qiao.cli.sandbox import sandbox
+from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
@@ -24,14 +27,15 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close):
+for command in (demo, serve, worker, channels, pay, query, refund, close, listen, trigger):
     app.command()(command)
+app.add_typer(sandbox, name="sandbox")
 app.add_typer(channel, name="channel", help="Make a new channel.")
-app.add_typer(merchant, name="merchant", help="Merchants.")
-app.add_typer(key, name="key", help="API keys.")
-app.add_typer(account, name="account", help="Merchants' accounts at channels.")
-app.add_typer(settings, name="config", help="This server's configuration.")
-app.add_typer(database, name="db", help="The database.")
+app.add_typer(merchant, name="merchant", help="Add merchants.")
+app.add_typer(key, name="key", help="Issue API keys.")
+app.add_typer(account, name="account", help="Add merchants' accounts at channels, or change them.")
+app.add_typer(settings, name="config", help="Check this server's configuration.")
+app.add_typer(database, name="db", help="See to the database.")
 
 
 def main() -> None:

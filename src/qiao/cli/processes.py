@@ -3,6 +3,7 @@
 import asyncio
 from typing import Annotated
 
+import msgspec
 import typer
 
 from qiao.bootstrap.config import Config, load_config
@@ -42,6 +43,8 @@ def worker() -> None:
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
     listener = listen(host, port)
+    # Channels and customers come to the port that is listened on, unless public_url says more.
+    config = msgspec.structs.replace(config, host=host, port=listener.getsockname()[1])
     async with open_engine(config) as engine, serving(engine, listener) as url:
         if as_json:
             print_json({"url": url, "public_url": config.base_url, "worker": with_worker})

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -19,15 +19,13 @@ from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
 from qiao.simulators import alipay, wechat
+from qiao.simulators.sandbox import HOST, open_alipay, open_wechat, simulate
 
 MERCHANT: Final = "mer_00000000000000000000000000"
 ALIPAY_ACCOUNT: Final = "acc_00000000000000000000000000"
 WECHAT_ACCOUNT: Final = "acc_00000000000000000000000001"
 API_KEY: Final = "sk_test_demo_only_never_for_real_money"
-PLATFORM_PORT, SHOP_PORT, ALIPAY_PORT, WECHAT_PORT = 8080, 8081, 8091, 8092
-HOST: Final = "127.0.0.1"
-TIME_SCALE: Final = 60.0
-"""A minute of a simulated channel's retries and delays takes a second."""
+PLATFORM_PORT, SHOP_PORT = 8080, 8081
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +55,10 @@ async def running(given: Config, tell: Callable[[str], None]) -> AsyncIterator[W
     )
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config))
-        first = alipay.Simulator(credentials=_alipay_keys(home), time_scale=TIME_SCALE)
-        second = wechat.Simulator(credentials=_wechat_keys(home), time_scale=TIME_SCALE)
-        await _enter(stack, first.running, ALIPAY_PORT)
-        await _enter(stack, second.running, WECHAT_PORT)
+        folder = home / "sandbox"
+        first, second = open_alipay(folder), open_wechat(folder)
+        await stack.enter_async_context(simulate(folder, "alipay", first))
+        await stack.enter_async_context(simulate(folder, "wechat", second))
         await _prepare(engine, first, second)
         url = await stack.enter_async_context(serving(engine, listener))
         shop = Shop(api_url=url, api_key=API_KEY, tell=tell)
@@ -75,34 +73,6 @@ def _listen(port: int) -> socket.socket:
         return listen(HOST, port)
     except InvalidInput:
         return listen(HOST, 0)
-
-
-async def _enter(
-    stack: AsyncExitStack, running: Callable[..., AbstractAsyncContextManager[str]], port: int
-) -> None:
-    """Run it on the port, or on a free one when somebody has it."""
-    try:
-        await stack.enter_async_context(running(port=port))
-    except OSError:
-        await stack.enter_async_context(running(port=0))
-
-
-def _alipay_keys(home: Path) -> alipay.Credentials:
-    kept = _kept(home / "simulated-alipay.json", lambda: alipay.new_credentials().to_json())
-    return alipay.Credentials.from_json(kept)
-
-
-def _wechat_keys(home: Path) -> wechat.Credentials:
-    kept = _kept(home / "simulated-wechat.json", lambda: wechat.new_credentials().to_json())
-    return wechat.Credentials.from_json(kept)
-
-
-def _kept(path: Path, make: Callable[[], bytes]) -> bytes:
-    """A simulated channel's keys, kept between starts: making them takes seconds."""
-    if not path.exists():
-        path.touch(mode=0o600)
-        path.write_bytes(make())
-    return path.read_bytes()
 
 
 async def _prepare(engine: Engine, first: alipay.Simulator, second: wechat.Simulator) -> None:
