@@ -1,59 +1,14 @@
 """The command as a program: what it prints, what it returns, and what it says of wrong input."""
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
-
-
-@pytest.fixture
-def environment(tmp_path: Path, postgres_url: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {**kept, "QIAO_HOME": str(tmp_path), "QIAO_DATABASE_URL": postgres_url, "COLUMNS": "200"}
-
-
-@pytest.fixture
-def run(environment: dict[str, str]) -> Run:
-    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*QIAO, *arguments],
-            env={**environment, **more},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture
-def server(environment: dict[str, str]) -> Iterator[str]:
-    """The URL of ``qiao serve`` in a process of its own."""
-    process = subprocess.Popen(
-        [*QIAO, "serve", "--port", "0", "--json"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    text = ""
-    while not text.endswith("}\n"):
-        line = process.stdout.readline()
-        assert line, "the server ended before it served"
-        text += line
-    yield json.loads(text)["url"]
-    process.terminate()
-    assert process.wait(timeout=60) == 0
-    process.stdout.close()
 
 
 def told(done: "subprocess.CompletedProcess[str]") -> Any:

@@ -2,14 +2,19 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-from qiao.cli.client import Client
 from qiao.domain.ids import RANDOM_BYTES, IdKind, made_at, new_id
 from qiao.engine.events import OVERLAP_SECONDS
 
 BEFORE_ALL: Final = f"{IdKind.EVENT}_{'0' * 26}"
 PAGE: Final = 100
+
+
+class Asks(Protocol):
+    """Whoever can ask the API, as qiao.cli.client.Client does."""
+
+    def get(self, path: str, **query: str | int) -> Any: ...
 
 
 class Feed:
@@ -19,7 +24,7 @@ class Feed:
     newest id, and what was seen there is remembered.
     """
 
-    def __init__(self, client: Client, *, after: str | None = None) -> None:
+    def __init__(self, client: Asks, *, after: str | None = None) -> None:
         """Everything up to ``after``, or up to now, is known already."""
         self._client = client
         if after is None:

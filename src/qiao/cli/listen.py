@@ -1,6 +1,7 @@
 """``qiao listen``: webhooks to an address on the developer's own machine."""
 
 import os
+import signal
 import time
 from collections.abc import Collection
 from datetime import UTC, datetime
@@ -53,6 +54,8 @@ def listen(
     else:
         out.print(f"From [bold]{client.url}[/] to [bold]{forward_to}[/] (stop with Ctrl+C)")
         out.print(f"Signing secret, the same next time: [bold]{secret}[/]")
+    for one in (signal.SIGINT, signal.SIGTERM):  # in the background, shells ignore SIGINT
+        signal.signal(one, signal.default_int_handler)
     with httpx.Client(trust_env=False, timeout=TIMEOUT_SECONDS) as http:
         try:
             _forward_for_ever(feed, types, _Forwarder(http, forward_to, secret), as_json=as_json)

@@ -9,6 +9,7 @@ from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
+from qiao.cli.doctor import doctor
 from qiao.cli.listen import listen
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
@@ -27,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close, listen, trigger):
+for command in (demo, serve, worker, channels, pay, query, refund, close, listen, trigger, doctor):
     app.command()(command)
 app.add_typer(sandbox, name="sandbox")
 app.add_typer(channel, name="channel", help="Make a new channel.")

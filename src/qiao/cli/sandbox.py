@@ -8,6 +8,7 @@ import typer
 
 from qiao.bootstrap.config import load_config
 from qiao.bootstrap.serving import until_signalled
+from qiao.cli.languages import Lang, language
 from qiao.cli.output import Json, out, print_fields, print_json, print_table
 from qiao.domain.errors import InvalidInput
 from qiao.simulators.kit.scenarios import ENTRIES
@@ -58,25 +59,25 @@ def run(
 
 
 @sandbox.command()
-def scenarios(*, as_json: Json = False) -> None:
+def scenarios(*, lang: Lang = None, as_json: Json = False) -> None:
     """What a simulated channel does with certain amounts: same amount, same outcome."""
     if as_json:
         print_json(ENTRIES)
         return
+    chosen = language(lang)
     print_table(
-        ("minor", "CNY", "scenario", "what happens", "发生什么"),
+        ("amount", "in yuan", "scenario", "what happens"),
         [
             (
                 one.minor,
                 f"{one.minor // 100}.{one.minor % 100:02}",
                 one.scenario,
-                one.description["en"],
-                one.description["zh"],
+                one.description[chosen],
             )
             for one in ENTRIES
         ],
     )
-    out.print("A refund goes by its payment's amount. Every other amount goes well.")
+    out.print("Refunds go by their payment's amount. Every other amount goes well.")
 
 
 def _chosen(given: list[str]) -> list[str]:

@@ -5,9 +5,12 @@
 """
 
 from qiao.channels.interface import ChannelType
+from qiao.channels.wechat import diagnosis
 from qiao.channels.wechat.channel import MANIFEST, WechatChannel
 from qiao.channels.wechat.settings import WechatSettings
 
-channel_type = ChannelType(manifest=MANIFEST, settings=WechatSettings, open=WechatChannel)
+channel_type = ChannelType(
+    manifest=MANIFEST, settings=WechatSettings, open=WechatChannel, diagnosis=diagnosis
+)
 
 __all__ = ["WechatChannel", "WechatSettings", "channel_type"]
