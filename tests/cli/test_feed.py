@@ -54,7 +54,9 @@ def test_each_once(made: list[tuple[int, int, bytes]], looks: list[int], begin: 
 
 def test_after_an_event() -> None:
     api = Api()
-    ids = [new_id(IdKind.EVENT, now=BEGIN, random=bytes([n] * 10)) for n in range(5)]
+    ids = [
+        new_id(IdKind.EVENT, now=BEGIN + timedelta(seconds=n), random=bytes(10)) for n in range(5)
+    ]
     api.committed = ids
     feed = Feed(api, after=ids[1])
     assert [event["id"] for event in feed.new()] == ids[2:]

@@ -150,7 +150,7 @@ async def test_only_some_events_and_whatever_the_handler_says(
     ],
 )
 def test_wrong_input(run: Run, arguments: list[str], said: str) -> None:
-    done = run("listen", *arguments, QIAO_API_KEY="x")
+    done = run("listen", *arguments, QIAO_API_KEY="x", QIAO_URL="http://127.0.0.1:1")
     assert done.returncode == 2
     assert said in done.stderr
     assert "Traceback" not in done.stderr

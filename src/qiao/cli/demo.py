@@ -39,20 +39,20 @@ async def _once(config: Config, *, quiet: bool) -> list[Chapter]:
 
 async def _stay(config: Config, *, as_json: bool) -> None:
     async with running(config, (lambda _: None) if as_json else _tell) as world:
-        if as_json:
-            print_json(
-                {
-                    "url": world.url,
-                    "api_key": API_KEY,
-                    "shop_url": world.shop.url,
-                    "alipay_url": world.alipay.base_url,
-                    "wechat_url": world.wechat.base_url,
-                    "home": world.home,
-                }
-            )
-        else:
-            _summary(world)
-        await until_signalled()
+        await until_signalled(lambda: _document(world) if as_json else _summary(world))
+
+
+def _document(world: World) -> None:
+    print_json(
+        {
+            "url": world.url,
+            "api_key": API_KEY,
+            "shop_url": world.shop.url,
+            "alipay_url": world.alipay.base_url,
+            "wechat_url": world.wechat.base_url,
+            "home": world.home,
+        }
+    )
 
 
 def _tell(line: str) -> None:

@@ -18,6 +18,7 @@ from qiao.cli.feed import Feed
 from qiao.cli.output import Json, err, out
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.payments import check_url
 from qiao.engine.webhooks import (
     EVENT_TYPES,
     TIMEOUT_SECONDS,
@@ -88,7 +89,7 @@ class _Forwarder:
         headers |= {"content-type": "application/json", "user-agent": "Qiao"}
         try:
             answer = self._http.post(self._url, content=body, headers=headers)
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             return None, type(error).__name__
         return answer.status_code, None
 
@@ -128,16 +129,7 @@ def _line(document: dict[str, Any]) -> None:
 
 
 def _check(forward_to: str, after: str | None) -> None:
-    try:
-        url = httpx.URL(forward_to)
-    except httpx.InvalidURL:
-        url = httpx.URL()
-    if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidInput(
-            "not an http or https address",
-            field="forward-to",
-            remedy="give the whole address, such as http://127.0.0.1:3000/webhook",
-        )
+    check_url(forward_to, field="--forward-to")
     if after is not None:
         parse_id(IdKind.EVENT, after, field="after")
 

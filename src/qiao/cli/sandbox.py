@@ -95,11 +95,14 @@ async def _stay(channels: list[str], *, port: int | None, scale: float, as_json:
     folder = sandbox_folder(load_config().home)
     try:
         async with run_sandbox(folder, channels, time_scale=scale, port=port) as running:
-            if as_json:
-                print_json([_document(one, scale) for one in running])
-            else:
-                _introduce(running, folder)
-            await until_signalled()
+
+            def tell() -> None:
+                if as_json:
+                    print_json([_document(one, scale) for one in running])
+                else:
+                    _introduce(running, folder)
+
+            await until_signalled(tell)
     except PortTaken as error:
         raise InvalidInput(
             f"{error.port} is taken", field="port", remedy="give another one, or 0 for free ones"

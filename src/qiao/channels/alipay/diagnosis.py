@@ -21,6 +21,7 @@ from qiao.channels.alipay.diagnosis_texts import (
 )
 from qiao.channels.alipay.gateway import Gateway
 from qiao.channels.alipay.settings import AlipaySettings
+from qiao.channels.alipay.signing import members
 from qiao.channels.diagnosis import (
     ASKS_UNKNOWN,
     Finding,
@@ -38,9 +39,10 @@ from qiao.channels.diagnosis import (
     wrong_material,
 )
 from qiao.channels.requests import Context
+from qiao.channels.wire import HttpResponse
 from qiao.crypto.certificates import Certificate
 from qiao.crypto.material import Material, material_of
-from qiao.crypto.rsa import load_public_key
+from qiao.crypto.rsa import RsaHash, load_public_key, verifies
 from qiao.domain.errors import AnswerForged, AnswerUnreadable, InvalidSettings
 from qiao.domain.outcomes import Declined
 
@@ -192,6 +194,8 @@ def _query(gateway: Gateway, context: Context) -> Findings:
     try:
         answer = gateway.read(METHOD, response)
     except AnswerForged:
+        if _signed_with_other_hash(account, response):
+            return [EXPLAINED["invalid-signature-type"]]
         return [NOT_ALIPAYS_CERTIFICATE if account.certificate_mode else NOT_ALIPAYS_KEY]
     except AnswerUnreadable:
         if account.aes_key is not None:
@@ -200,6 +204,20 @@ def _query(gateway: Gateway, context: Context) -> Findings:
     if answer.succeeded or answer.business_code == TRADE_NOT_EXIST:
         return []
     return [explain(answer.sub_code, answer.code)]
+
+
+def _signed_with_other_hash(account: Account, response: HttpResponse) -> bool:
+    """Alipay signs as the app is set in its console, even where it refuses another sign_type."""
+    found = members(response.body)
+    signature = str(found["sign"].value) if "sign" in found else ""
+    others = [hash_ for hash_ in RsaHash if hash_ is not account.hash]
+    return any(
+        verifies(key, node.raw, signature, hash_)
+        for name, node in found.items()
+        if name.endswith("_response")
+        for key in account.alipay_keys.values()
+        for hash_ in others
+    )
 
 
 def _order(channel: AlipayChannel, context: Context) -> Findings:
