@@ -48,7 +48,13 @@ def test_an_account_from_a_file(run: Run, tmp_path: Path) -> None:
 
 def test_channels(run: Run) -> None:
     assert "alipay" in {one["id"] for one in told(run("channels", "--json"))}
-    assert "支付宝" in run("channels").stdout
+    shown = run("channels", "--lang", "zh").stdout
+    assert "支付宝" in shown
+    assert "付款码" in shown
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version").stdout.startswith("qiao 0.")
 
 
 def test_a_new_channel(run: Run, tmp_path: Path) -> None:

@@ -38,7 +38,9 @@ def _with_engine(work: Callable[[Engine], Awaitable[Result]]) -> Result:
 
 
 @merchant.command("add")
-def add(name: Annotated[str, typer.Argument()], *, as_json: Json = False) -> None:
+def add(
+    name: Annotated[str, typer.Argument(help="1 to 64 characters.")], *, as_json: Json = False
+) -> None:
     """A new merchant; customers see its name."""
     merchant_id = _with_engine(lambda engine: add_merchant(engine, name))
     _show({"merchant_id": merchant_id, "name": name}, as_json=as_json)
@@ -64,7 +66,9 @@ def put(
         typer.Argument(help="The account's settings, TOML or (.json) JSON.", dir_okay=False),
     ],
     *,
-    name: Annotated[str | None, typer.Option(help="To tell several accounts apart.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Its name; without it, the channel's id.")
+    ] = None,
     priority: Annotated[int, typer.Option(help="The lowest is tried first.")] = 0,
     live: Live = False,
     as_json: Json = False,
@@ -111,7 +115,7 @@ def check(*, as_json: Json = False) -> None:
 
 @settings.command("new-seal-key")
 def new_seal_key() -> None:
-    """A key for ``seal_keys``; put it before the ones that are there."""
+    """A key for seal_keys; put it before the ones that are there."""
     typer.echo(Seal.new_key())
 
 
@@ -129,7 +133,7 @@ def database_status(*, as_json: Json = False) -> None:
 
 @database.command("migrate")
 def database_migrate(*, as_json: Json = False) -> None:
-    """Bring the database to this version's schema; ``serve`` does so by itself."""
+    """Bring the database to this version's schema; qiao serve does so by itself."""
     applied = _with_url(load_config(), migrate)
     if as_json:
         print_json({"applied": applied})

@@ -43,9 +43,10 @@ def doctor(
     lang: Lang = None,
     as_json: Json = False,
 ) -> None:
-    """Say exactly which credential of an account is wrong, and how to mend it; 0 if all is well.
+    """Say which credential of an account is wrong, and how to mend it.
 
-    Looks at the settings, and asks the channel about an order that does not exist.
+    Looks at the settings, and asks the channel about an order that does not exist. Its exit code
+    is 0 only if all is well.
     """
     kinds = installed_channels()
     kind = kinds.get(channel)

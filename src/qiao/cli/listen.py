@@ -34,7 +34,10 @@ SECRET_FILE: Final = "listen.secret"  # noqa: S105 - a file's name
 def listen(
     *,
     forward_to: Annotated[
-        str, typer.Option(help="Your webhook handler, such as http://127.0.0.1:3000/webhook.")
+        str,
+        typer.Option(
+            metavar="URL", help="Your webhook handler, such as http://127.0.0.1:3000/webhook."
+        ),
     ],
     events: Annotated[
         str | None,

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib.metadata import version as distribution_version
+from typing import Annotated
 
 import typer
 
@@ -23,20 +25,51 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
+    epilog="pay, query, refund, close, listen and trigger ask the server at QIAO_URL "
+    "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close, listen, trigger, doctor):
-    app.command()(command)
-app.add_typer(sandbox, name="sandbox")
-app.add_typer(channel, name="channel", help="Make a new channel.")
-app.add_typer(merchant, name="merchant", help="Add merchants.")
-app.add_typer(key, name="key", help="Issue API keys.")
-app.add_typer(account, name="account", help="Add merchants' accounts at channels, or change them.")
-app.add_typer(settings, name="config", help="Check this server's configuration.")
-app.add_typer(database, name="db", help="See to the database.")
+PANELS = {
+    "Run": (demo, serve, worker),
+    "Pay": (pay, query, refund, close),
+    "Develop": (listen, trigger, channels),
+    "Look after": (doctor,),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
+app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
+for name, group, text in (
+    ("merchant", merchant, "Add merchants."),
+    ("key", key, "Issue API keys."),
+    ("account", account, "Add merchants' accounts at channels, or change them."),
+    ("config", settings, "Check this server's configuration."),
+    ("db", database, "See to the database."),
+):
+    app.add_typer(group, name=name, help=text, rich_help_panel="Look after")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qiao {distribution_version('qiao')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:

@@ -15,9 +15,19 @@ from qiao.cli.output import Json, out, print_json
 
 def serve(
     *,
-    host: Annotated[str | None, typer.Option(help="Listen on this address.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Listen on this address.", show_default="QIAO_HOST, 127.0.0.1"),
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Listen on this port; 0 takes a free one.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Listen on this port; 0 takes a free one.",
+            show_default="QIAO_PORT, 8080",
+        ),
     ] = None,
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Work the jobs off in this process too.")

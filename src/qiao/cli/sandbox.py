@@ -36,20 +36,26 @@ def run(
     context: typer.Context,
     *,
     channel: Annotated[
-        list[str] | None, typer.Option(help="Simulate only this one; may be given again.")
+        list[str] | None,
+        typer.Option(metavar="CHANNEL", help="Simulate only this one; may be given again."),
     ] = None,
     port: Annotated[
         int | None,
         typer.Option(
             min=0,
             max=HIGHEST_PORT,
+            metavar="PORT",
             help="The first channel's port, the others' follow; 0 takes free ones.",
             show_default="one for each channel",
         ),
     ] = None,
     time_scale: Annotated[
         float,
-        typer.Option(min=0.01, help="How much faster than real their retries and delays run."),
+        typer.Option(
+            min=0.01,
+            metavar="FACTOR",
+            help="How much faster than real their retries and delays run.",
+        ),
     ] = TIME_SCALE,
     as_json: Json = False,
 ) -> None:

@@ -36,15 +36,20 @@ class NotTriggered(QiaoError):
 
 
 def trigger(
-    event: Annotated[str, typer.Argument(help="Such as payment.paid, or refund.failed.")],
+    event: Annotated[
+        str, typer.Argument(help=f"One of: {', '.join(sorted(EVENT_TYPES))}.", metavar="EVENT")
+    ],
     *,
     channel: Annotated[
-        str | None, typer.Option(help="Through this channel; else the merchant's first simulated.")
+        str | None, typer.Option(help="Without it, the merchant's first that is simulated.")
     ] = None,
     simulator: Annotated[
-        str | None, typer.Option(help="The simulator's address, when it is not of this QIAO_HOME.")
+        str | None,
+        typer.Option(help="Its address, when it is not of this QIAO_HOME.", metavar="URL"),
     ] = None,
-    wait: Annotated[float, typer.Option(min=1, help="For how many seconds at most.")] = 60.0,
+    wait: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="For so long at most.")
+    ] = 60.0,
     as_json: Json = False,
 ) -> None:
     """Make an event really happen at a simulated channel, wait for it, and print it.
