@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def run(environment: dict[str, str]) -> Callable[..., "subprocess.CompletedProce
             env={**environment, **more},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=PATIENCE_SECONDS,
             check=False,
         )
 

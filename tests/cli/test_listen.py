@@ -17,7 +17,7 @@ from qiao.domain.ids import IdKind, new_id
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Stay = Callable[..., Any]
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 
 
 @pytest.fixture

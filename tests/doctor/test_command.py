@@ -30,7 +30,7 @@ def run(tmp_path: Path, postgres_url: str) -> Run:
             env={**kept, "QIAO_DATABASE_URL": postgres_url, **more},
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
 

@@ -105,7 +105,7 @@ def missing_fields(kind: type[Settings], values: Mapping[str, object]) -> list[F
 
 
 def _unknown(name: str, known: Iterable[str]) -> Finding:
-    close = get_close_matches(name, known, n=1)
+    close = get_close_matches(name, known, n=1, cutoff=0.75)
     return finding(
         "unknown_field",
         name,
