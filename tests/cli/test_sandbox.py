@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 
 from qiao.simulators.kit.scenarios import ENTRIES
+from qiao.simulators.sandbox import open_wechat
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Stay = Callable[..., Any]
@@ -29,6 +30,19 @@ def test_credentials_outlive_it_and_are_its_owners_alone(stay: Stay, tmp_path: P
     for channel, path in files.items():
         after = json.loads(Path(path).read_text())
         assert after["private_key"] == before[channel]["private_key"]
+
+
+def test_credentials_of_an_older_release_are_made_anew(tmp_path: Path) -> None:
+    first = open_wechat(tmp_path).credentials
+    assert open_wechat(tmp_path).credentials == first
+    path = tmp_path / "wechat/credentials.json"
+    older = json.loads(path.read_bytes())
+    del older["certificates"]
+    path.write_text(json.dumps(older))
+    anew = open_wechat(tmp_path).credentials
+    assert anew != first
+    assert open_wechat(tmp_path).credentials == anew
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
 def test_what_it_prints_answers(stay: Stay) -> None:

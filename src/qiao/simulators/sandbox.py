@@ -16,12 +16,13 @@ from contextlib import (
 )
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
 from qiao.simulators import alipay, wechat
 
+Keys = TypeVar("Keys", alipay.Credentials, wechat.Credentials)
 HOST: Final = "127.0.0.1"
 TIME_SCALE: Final = 60.0
 """A minute of a simulated channel's retries and delays takes a second."""
@@ -70,14 +71,14 @@ class Running:
 
 def open_alipay(folder: Path, time_scale: float = TIME_SCALE) -> alipay.Simulator:
     """The simulated Alipay with the credentials that the folder keeps, or with fresh ones."""
-    kept = _kept(folder / "alipay", lambda: alipay.new_credentials().to_json())
-    return alipay.Simulator(credentials=alipay.Credentials.from_json(kept), time_scale=time_scale)
+    kept = _kept(folder / "alipay", alipay.Credentials.from_json, alipay.new_credentials)
+    return alipay.Simulator(credentials=kept, time_scale=time_scale)
 
 
 def open_wechat(folder: Path, time_scale: float = TIME_SCALE) -> wechat.Simulator:
     """The simulated WeChat Pay with the credentials that the folder keeps, or with fresh ones."""
-    kept = _kept(folder / "wechat", lambda: wechat.new_credentials().to_json())
-    return wechat.Simulator(credentials=wechat.Credentials.from_json(kept), time_scale=time_scale)
+    kept = _kept(folder / "wechat", wechat.Credentials.from_json, wechat.new_credentials)
+    return wechat.Simulator(credentials=kept, time_scale=time_scale)
 
 
 def _alipay_settings(simulator: alipay.Simulator) -> dict[str, Mapping[str, object]]:
@@ -155,12 +156,18 @@ def addresses(folder: Path, channel: str | None = None) -> list[str]:
     ]
 
 
-def _kept(folder: Path, make: Callable[[], bytes]) -> bytes:
-    """Making keys takes seconds, and accounts that were configured with them must stay valid."""
+def _kept(folder: Path, read: Callable[[bytes], Keys], make: Callable[[], Keys]) -> Keys:
+    """Making keys takes seconds, and accounts that were configured with them must stay valid.
+
+    Those of an older release, which lack something by now, are made anew.
+    """
     path = folder / CREDENTIALS_FILE
-    if not path.exists():
-        _write(path, make())
-    return path.read_bytes()
+    try:
+        return read(path.read_bytes())
+    except (FileNotFoundError, msgspec.DecodeError):
+        keys = make()
+    _write(path, keys.to_json())
+    return keys
 
 
 def _write(path: Path, content: bytes) -> None:
