@@ -91,3 +91,5 @@ def test_the_table_of_scenarios(run: Run) -> None:
 def test_wrong_input(run: Run) -> None:
     done = run("sandbox", "--channel", "pigeon")
     assert (done.returncode, "choose from: alipay, wechat" in done.stderr) == (2, True)
+    high = run("sandbox", "--port", "65535")
+    assert (high.returncode, "port:" in high.stderr) == (2, True)

@@ -99,6 +99,12 @@ def _chosen(given: list[str]) -> list[str]:
 
 async def _stay(channels: list[str], *, port: int | None, scale: float, as_json: bool) -> None:
     folder = sandbox_folder(load_config().home)
+    if port is not None and port + len(channels) - 1 > HIGHEST_PORT:
+        raise InvalidInput(
+            f"the last channel's would be above {HIGHEST_PORT}",
+            field="port",
+            remedy="give a smaller one, or 0 for free ones",
+        )
     try:
         async with run_sandbox(folder, channels, time_scale=scale, port=port) as running:
 
