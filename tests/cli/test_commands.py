@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,49 +11,6 @@ import asyncpg
 import pytest
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
-QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
-
-
-@pytest.fixture
-def environment(tmp_path: Path, postgres_url: str) -> dict[str, str]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    return {**kept, "QIAO_HOME": str(tmp_path), "QIAO_DATABASE_URL": postgres_url, "COLUMNS": "200"}
-
-
-@pytest.fixture
-def run(environment: dict[str, str]) -> Run:
-    def run(*arguments: str, **more: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [*QIAO, *arguments],
-            env={**environment, **more},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-
-    return run
-
-
-@pytest.fixture
-def server(environment: dict[str, str]) -> Iterator[str]:
-    """The URL of ``qiao serve`` in a process of its own."""
-    process = subprocess.Popen(
-        [*QIAO, "serve", "--port", "0", "--json"],
-        env=environment,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    text = ""
-    while not text.endswith("}\n"):
-        line = process.stdout.readline()
-        assert line, "the server ended before it served"
-        text += line
-    yield json.loads(text)["url"]
-    process.terminate()
-    assert process.wait(timeout=60) == 0
-    process.stdout.close()
 
 
 def told(done: "subprocess.CompletedProcess[str]") -> Any:
@@ -95,7 +50,13 @@ def test_an_account_from_a_file(run: Run, tmp_path: Path) -> None:
 
 def test_channels(run: Run) -> None:
     assert "alipay" in {one["id"] for one in told(run("channels", "--json"))}
-    assert "支付宝" in run("channels").stdout
+    shown = run("channels", "--lang", "zh").stdout
+    assert "支付宝" in shown
+    assert "付款码" in shown
+
+
+def test_the_version(run: Run) -> None:
+    assert run("--version").stdout.startswith("qiao 0.")
 
 
 def test_a_new_channel(run: Run, tmp_path: Path) -> None:

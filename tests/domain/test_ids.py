@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qiao.domain.errors import InvalidId
-from qiao.domain.ids import IdKind, new_id, order_number, parse_id
+from qiao.domain.ids import IdKind, made_at, new_id, order_number, parse_id
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 RANDOM = st.binary(min_size=10, max_size=10)
@@ -61,3 +61,9 @@ def test_an_order_number_fits_every_channel(random: bytes) -> None:
     assert 6 <= len(number) <= 32
     assert number.isascii()
     assert number.isalnum()
+
+
+@given(RANDOM)
+def test_an_id_tells_when_it_was_made(random: bytes) -> None:
+    moment = NOON.replace(microsecond=123_000)
+    assert made_at(new_id(IdKind.EVENT, now=moment, random=random)) == moment

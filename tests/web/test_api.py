@@ -59,6 +59,28 @@ async def test_a_payment_from_order_to_refund(world: World, api: httpx.AsyncClie
     ]
 
 
+async def test_events_are_followed_oldest_first(api: httpx.AsyncClient) -> None:
+    made = []
+    for number in range(5):
+        body = {"order_id": f"o-{number}", "amount": 1000, "description": "tea"}
+        made.append((await api.post("/v1/payments", json=body)).json()["id"])
+    after, seen = f"evt_{'0' * 26}", []
+    while True:
+        page = (await api.get("/v1/events", params={"after": after, "limit": 2})).json()
+        seen += [one["payment_id"] for one in page["data"]]
+        if not page["has_more"]:
+            break
+        after = page["data"][-1]["id"]
+    assert seen == made
+    one = {"after": f"evt_{'0' * 26}", "payment_id": made[2]}
+    of_one = (await api.get("/v1/events", params=one)).json()["data"]
+    assert [event["payment_id"] for event in of_one] == [made[2]]
+    both = await api.get("/v1/events", params={"after": after, "before": after})
+    assert (both.status_code, both.json()["field"]) == (400, "after")
+    wrong = await api.get("/v1/events", params={"after": made[0]})
+    assert (wrong.status_code, wrong.json()["field"]) == (400, "after")
+
+
 async def test_accepted_and_attempted_at_once(api: httpx.AsyncClient) -> None:
     made = await api.post("/v1/payments", json={**ORDER, "method": CODE})
     assert made.json()["state"] == "paid"

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 import structlog
@@ -87,13 +87,17 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def until_signalled() -> None:
-    """Until SIGINT or SIGTERM arrives; a second one has its usual effect."""
+async def until_signalled(ready: Callable[[], None] = lambda: None) -> None:
+    """Until SIGINT or SIGTERM arrives; a second one has its usual effect.
+
+    ``ready`` is called once a signal would be caught, to tell others so.
+    """
     loop = asyncio.get_running_loop()
     arrived = asyncio.Event()
     signals = (signal.SIGINT, signal.SIGTERM)
     for one in signals:
         loop.add_signal_handler(one, arrived.set)
+    ready()
     await arrived.wait()
     for one in signals:
         loop.remove_signal_handler(one)

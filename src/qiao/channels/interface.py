@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
+from qiao.channels.diagnosis import Diagnosis
 from qiao.channels.requests import (
     Context,
     PaymentQuery,
@@ -139,12 +140,14 @@ class ChannelType:
     """How a channel is found: its package's entry point in ``qiao.channels`` names one of these.
 
     ``open`` makes the channel of one account. It is called once for each account, because it loads
-    keys; it raises InvalidSettings.
+    keys; it raises InvalidSettings. ``diagnosis`` lets ``qiao doctor`` say what is wrong with an
+    account in the channel's own terms; without it, a general one says what it can.
     """
 
     manifest: Manifest
     settings: type[Settings]
     open: Callable[[Any], Channel]
+    diagnosis: Diagnosis | None = None
 
 
 class CodeReversal(Protocol):

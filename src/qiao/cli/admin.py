@@ -1,7 +1,6 @@
 """Merchants, keys, accounts, configuration and the database: commands of who runs the server."""
 
 import asyncio
-import tomllib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,6 +9,7 @@ import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_database_url, open_engine
+from qiao.cli.files import read_settings_file
 from qiao.cli.output import Json, out, print_fields, print_json
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
@@ -38,7 +38,9 @@ def _with_engine(work: Callable[[Engine], Awaitable[Result]]) -> Result:
 
 
 @merchant.command("add")
-def add(name: Annotated[str, typer.Argument()], *, as_json: Json = False) -> None:
+def add(
+    name: Annotated[str, typer.Argument(help="1 to 64 characters.")], *, as_json: Json = False
+) -> None:
     """A new merchant; customers see its name."""
     merchant_id = _with_engine(lambda engine: add_merchant(engine, name))
     _show({"merchant_id": merchant_id, "name": name}, as_json=as_json)
@@ -60,16 +62,19 @@ def put(
     merchant_id: MerchantId,
     channel: Annotated[str, typer.Argument(help="The channel's id; see: qiao channels.")],
     settings_file: Annotated[
-        Path, typer.Argument(help="A TOML file with the account's settings.", dir_okay=False)
+        Path,
+        typer.Argument(help="The account's settings, TOML or (.json) JSON.", dir_okay=False),
     ],
     *,
-    name: Annotated[str | None, typer.Option(help="To tell several accounts apart.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Its name; without it, the channel's id.")
+    ] = None,
     priority: Annotated[int, typer.Option(help="The lowest is tried first.")] = 0,
     live: Live = False,
     as_json: Json = False,
 ) -> None:
     """Add a merchant's account at a channel, or change the one of that name."""
-    values = _read_toml(settings_file)
+    values = read_settings_file(settings_file)
 
     async def work(engine: Engine) -> dict[str, Any]:
         await _check_merchant(engine, merchant_id)
@@ -110,7 +115,7 @@ def check(*, as_json: Json = False) -> None:
 
 @settings.command("new-seal-key")
 def new_seal_key() -> None:
-    """A key for ``seal_keys``; put it before the ones that are there."""
+    """A key for seal_keys; put it before the ones that are there."""
     typer.echo(Seal.new_key())
 
 
@@ -128,7 +133,7 @@ def database_status(*, as_json: Json = False) -> None:
 
 @database.command("migrate")
 def database_migrate(*, as_json: Json = False) -> None:
-    """Bring the database to this version's schema; ``serve`` does so by itself."""
+    """Bring the database to this version's schema; qiao serve does so by itself."""
     applied = _with_url(load_config(), migrate)
     if as_json:
         print_json({"applied": applied})
@@ -150,19 +155,6 @@ async def _check_merchant(engine: Engine, merchant_id: str) -> None:
         raise InvalidInput(
             "there is no such merchant", field="merchant_id", remedy="add one: qiao merchant add"
         )
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise InvalidInput(
-            f"cannot be read: {error.strerror}", field=str(path), remedy="name a file"
-        ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            str(error), field=str(path), remedy='write lines such as: app_id = "2021…"'
-        ) from None
 
 
 def _show(document: dict[str, Any], *, as_json: bool) -> None:

@@ -18,7 +18,7 @@ class RequestFailed(QiaoError):
 
 
 class Client:
-    """Speaks to ``QIAO_URL`` with ``QIAO_API_KEY``. Raises InvalidInput for problems."""
+    """Speaks to ``QIAO_URL`` with ``QIAO_API_KEY``. Raises InvalidInput, RequestFailed."""
 
     def __init__(self) -> None:
         key = os.environ.get("QIAO_API_KEY")
@@ -28,8 +28,9 @@ class Client:
                 field="QIAO_API_KEY",
                 remedy="set it to a key from: qiao key issue MERCHANT",
             )
+        self.url = os.environ.get("QIAO_URL") or DEFAULT_URL
         self._http = httpx.Client(
-            base_url=os.environ.get("QIAO_URL") or DEFAULT_URL,
+            base_url=self.url,
             headers={"authorization": f"Bearer {key}"},
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
@@ -57,6 +58,8 @@ class Client:
         if answer.headers.get("content-type") != "application/problem+json":
             raise RequestFailed(f"{self._http.base_url} answered {answer.status_code}")
         told = answer.json()
+        if answer.is_server_error:
+            raise RequestFailed(f"{self._http.base_url} answered: {told['title']}")
         raise InvalidInput(
             told["title"],
             field=told.get("field", told["code"]),

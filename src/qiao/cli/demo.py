@@ -27,7 +27,7 @@ def demo(
         chapters = asyncio.run(_once(config, quiet=as_json))
         _print(chapters, as_json=as_json)
         sys.exit(0 if all(chapter.went_well for chapter in chapters) else 1)
-    asyncio.run(_stay(config))
+    asyncio.run(_stay(config, as_json=as_json))
 
 
 async def _once(config: Config, *, quiet: bool) -> list[Chapter]:
@@ -37,10 +37,22 @@ async def _once(config: Config, *, quiet: bool) -> list[Chapter]:
         return await tell_story(world)
 
 
-async def _stay(config: Config) -> None:
-    async with running(config, _tell) as world:
-        _summary(world)
-        await until_signalled()
+async def _stay(config: Config, *, as_json: bool) -> None:
+    async with running(config, (lambda _: None) if as_json else _tell) as world:
+        await until_signalled(lambda: _document(world) if as_json else _summary(world))
+
+
+def _document(world: World) -> None:
+    print_json(
+        {
+            "url": world.url,
+            "api_key": API_KEY,
+            "shop_url": world.shop.url,
+            "alipay_url": world.alipay.base_url,
+            "wechat_url": world.wechat.base_url,
+            "home": world.home,
+        }
+    )
 
 
 def _tell(line: str) -> None:

@@ -2,6 +2,8 @@
 
 import os
 import sys
+from importlib.metadata import version as distribution_version
+from typing import Annotated
 
 import typer
 
@@ -9,10 +11,14 @@ from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
+from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
+from qiao.cli.listen import listen
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
+from qiao.cli.sandbox import sandbox
+from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
@@ -20,20 +26,52 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
+    epilog="pay, query, refund, close, listen and trigger ask the server at QIAO_URL "
+    "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close):
-    app.command()(command)
-app.add_typer(channel, name="channel", help="Make a new channel.")
-app.add_typer(merchant, name="merchant", help="Merchants.")
-app.add_typer(key, name="key", help="API keys.")
-app.add_typer(account, name="account", help="Merchants' accounts at channels.")
-app.add_typer(ledger, name="ledger", help="The books: balances, and the proof that they are right.")
-app.add_typer(settings, name="config", help="This server's configuration.")
-app.add_typer(database, name="db", help="The database.")
+PANELS = {
+    "Run": (demo, serve, worker),
+    "Pay": (pay, query, refund, close),
+    "Develop": (listen, trigger, channels),
+    "Look after": (doctor,),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
+app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
+app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
+for name, group, text in (
+    ("merchant", merchant, "Add merchants."),
+    ("key", key, "Issue API keys."),
+    ("account", account, "Add merchants' accounts at channels, or change them."),
+    ("ledger", ledger, "See the books, and prove that they are right."),
+    ("config", settings, "Check this server's configuration."),
+    ("db", database, "See to the database."),
+):
+    app.add_typer(group, name=name, help=text, rich_help_panel="Look after")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"qiao {distribution_version('qiao')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and exit.", is_eager=True, callback=_show_version
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 def main() -> None:

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from qiao.domain.errors import InvalidInput, QiaoError
@@ -23,16 +24,19 @@ def print_json(document: object) -> None:
 
 def print_fields(document: dict[str, Any], names: Sequence[str]) -> None:
     """The named fields, one a line; those that are empty are left out."""
-    table = Table(box=None, show_header=False, pad_edge=False)
-    for name in names:
-        value = document.get(name)
-        if value not in (None, "", [], {}):
-            table.add_row(f"[dim]{name}[/]", str(value))
-    out.print(table)
+    shown = {name: document.get(name) for name in names}
+    shown = {name: value for name, value in shown.items() if value not in (None, "", [], {})}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        # No table: it would cut or wrap what people copy.
+        out.print(f"[dim]{name.ljust(width)}[/]  {escape(str(value))}")
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    table = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    """Cells that are too wide for the terminal go on in the next line; nothing is cut off."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*("" if cell is None else str(cell) for cell in row))
     out.print(table)

@@ -19,11 +19,19 @@ def pay(
     amount: Annotated[str, typer.Argument(help="In the currency's main unit, such as 12.50.")],
     *,
     channel: Annotated[str | None, typer.Option(help="Attempt it there at once.")] = None,
-    product: Annotated[Product, typer.Option(help="How the customer pays.")] = Product.QR,
-    code: Annotated[str | None, typer.Option(help="The customer's payment code.")] = None,
-    currency: str = "CNY",
-    description: str = "A payment from the terminal",
-    order: Annotated[str | None, typer.Option(help="The order's number; one is made.")] = None,
+    product: Annotated[
+        Product, typer.Option(help="How the customer pays; see: qiao channels.", metavar="PRODUCT")
+    ] = Product.QR,
+    code: Annotated[
+        str | None, typer.Option(help="The payment code scanned from the customer's phone.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
+    description: Annotated[
+        str, typer.Option(help="What the customer sees.")
+    ] = "A payment from the terminal",
+    order: Annotated[
+        str | None, typer.Option(help="The order's number; without it one is made.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Accept an order, and show the customer's QR when a channel is named."""

@@ -1,8 +1,10 @@
 """``qiao serve`` and ``qiao worker``."""
 
 import asyncio
+from contextlib import nullcontext
 from typing import Annotated
 
+import msgspec
 import typer
 
 from qiao.bootstrap.config import Config, load_config
@@ -13,9 +15,19 @@ from qiao.cli.output import Json, out, print_json
 
 def serve(
     *,
-    host: Annotated[str | None, typer.Option(help="Listen on this address.")] = None,
+    host: Annotated[
+        str | None,
+        typer.Option(help="Listen on this address.", show_default="QIAO_HOST, 127.0.0.1"),
+    ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Listen on this port; 0 takes a free one.")
+        int | None,
+        typer.Option(
+            min=0,
+            max=65535,
+            metavar="PORT",
+            help="Listen on this port; 0 takes a free one.",
+            show_default="QIAO_PORT, 8080",
+        ),
     ] = None,
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Work the jobs off in this process too.")
@@ -42,19 +54,20 @@ def worker() -> None:
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
     listener = listen(host, port)
+    # Channels and customers come to the port that is listened on, unless public_url says more.
+    config = msgspec.structs.replace(config, port=listener.getsockname()[1])
     async with open_engine(config) as engine, serving(engine, listener) as url:
-        if as_json:
-            print_json({"url": url, "public_url": config.base_url, "worker": with_worker})
-        else:
-            out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")
-        if with_worker:
-            async with working(engine):
-                await until_signalled()
-        else:
-            await until_signalled()
+
+        def tell() -> None:
+            if as_json:
+                print_json({"url": url, "public_url": config.base_url, "worker": with_worker})
+            else:
+                out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")
+
+        async with working(engine) if with_worker else nullcontext():
+            await until_signalled(tell)
 
 
 async def _work(config: Config) -> None:
     async with open_engine(config) as engine, working(engine):
-        out.print("Qiao works jobs off")
-        await until_signalled()
+        await until_signalled(lambda: out.print("Qiao works jobs off"))

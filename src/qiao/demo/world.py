@@ -3,12 +3,11 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
-import msgspec
 from aiohttp import web
 
 from qiao.bootstrap.config import Config
@@ -20,16 +19,13 @@ from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint, endpoints, remove_endpoint
 from qiao.simulators import alipay, wechat
+from qiao.simulators.sandbox import HOST, open_alipay, open_wechat, simulate
 
-Keys = TypeVar("Keys", alipay.Credentials, wechat.Credentials)
 MERCHANT: Final = "mer_00000000000000000000000000"
 ALIPAY_ACCOUNT: Final = "acc_00000000000000000000000000"
 WECHAT_ACCOUNT: Final = "acc_00000000000000000000000001"
 API_KEY: Final = "sk_test_demo_only_never_for_real_money"
-PLATFORM_PORT, SHOP_PORT, ALIPAY_PORT, WECHAT_PORT = 8080, 8081, 8091, 8092
-HOST: Final = "127.0.0.1"
-TIME_SCALE: Final = 60.0
-"""A minute of a simulated channel's retries and delays takes a second."""
+PLATFORM_PORT, SHOP_PORT = 8080, 8081
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +55,10 @@ async def running(given: Config, tell: Callable[[str], None]) -> AsyncIterator[W
     )
     async with AsyncExitStack() as stack:
         engine = await stack.enter_async_context(open_engine(config))
-        first = alipay.Simulator(credentials=_alipay_keys(home), time_scale=TIME_SCALE)
-        second = wechat.Simulator(credentials=_wechat_keys(home), time_scale=TIME_SCALE)
-        await _enter(stack, first.running, ALIPAY_PORT)
-        await _enter(stack, second.running, WECHAT_PORT)
+        folder = home / "sandbox"
+        first, second = open_alipay(folder), open_wechat(folder)
+        await stack.enter_async_context(simulate(folder, "alipay", first))
+        await stack.enter_async_context(simulate(folder, "wechat", second))
         await _prepare(engine, first, second)
         url = await stack.enter_async_context(serving(engine, listener))
         shop = Shop(api_url=url, api_key=API_KEY, tell=tell)
@@ -77,40 +73,6 @@ def _listen(port: int) -> socket.socket:
         return listen(HOST, port)
     except InvalidInput:
         return listen(HOST, 0)
-
-
-async def _enter(
-    stack: AsyncExitStack, running: Callable[..., AbstractAsyncContextManager[str]], port: int
-) -> None:
-    """Run it on the port, or on a free one when somebody has it."""
-    try:
-        await stack.enter_async_context(running(port=port))
-    except OSError:
-        await stack.enter_async_context(running(port=0))
-
-
-def _alipay_keys(home: Path) -> alipay.Credentials:
-    read = alipay.Credentials.from_json
-    return _kept(home / "simulated-alipay.json", read, alipay.new_credentials)
-
-
-def _wechat_keys(home: Path) -> wechat.Credentials:
-    read = wechat.Credentials.from_json
-    return _kept(home / "simulated-wechat.json", read, wechat.new_credentials)
-
-
-def _kept(path: Path, read: Callable[[bytes], Keys], make: Callable[[], Keys]) -> Keys:
-    """A simulated channel's keys, kept between starts: making them takes seconds.
-
-    Those of an older release, which lack something by now, are made anew.
-    """
-    try:
-        return read(path.read_bytes())
-    except (FileNotFoundError, msgspec.DecodeError):
-        keys = make()
-    path.touch(mode=0o600)
-    path.write_bytes(keys.to_json())
-    return keys
 
 
 async def _prepare(engine: Engine, first: alipay.Simulator, second: wechat.Simulator) -> None:

@@ -5,7 +5,7 @@ once :func:`order_number` has made it one.
 """
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final
 
@@ -47,6 +47,14 @@ def new_id(kind: IdKind, *, now: datetime, random: bytes) -> str:
         | entropy & (1 << 62) - 1
     )
     return f"{kind}_{_encode(value)}"
+
+
+def made_at(text: str) -> datetime:
+    """When an id was made, UTC, to the millisecond; ``text`` has passed :func:`parse_id`."""
+    value = 0
+    for letter in text.partition("_")[2]:
+        value = value << 5 | _ALPHABET.index(letter)
+    return datetime.fromtimestamp((value >> 80) / 1000, UTC)
 
 
 def parse_id(kind: IdKind, text: str, *, field: str = "id") -> str:

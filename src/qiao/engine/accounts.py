@@ -96,6 +96,27 @@ class Accounts:
             raise Missing("no such account", field="account", remedy="look at its address again")
         return self._open(row)
 
+    async def settings_named(
+        self, channel: str, name: str, *, merchant_id: str | None = None
+    ) -> dict[str, object]:
+        """The settings of the account that has this name or id. Raises Missing, Conflict."""
+        rows = await self._database.fetch(SQL.accounts_named, merchant_id, channel, name)
+        if not rows:
+            raise Missing(
+                f"there is no account {name!r} at {channel}",
+                field="account",
+                remedy="give its name or its id, as qiao account put was told",
+            )
+        if len(rows) > 1:
+            raise Conflict(
+                f"there are {len(rows)} accounts of that name",
+                code="several_accounts",
+                field="account",
+                remedy=f"give one's id: {', '.join(row['account_id'] for row in rows[:10])}",
+            )
+        found: dict[str, object] = msgspec.json.decode(self._seal.open(rows[0]["sealed_settings"]))
+        return found
+
     async def usable(self, merchant_id: str, *, live: bool) -> list[Account]:
         """The enabled accounts, in the order in which they are to be tried."""
         rows = await self._database.fetch(SQL.accounts, merchant_id, live)

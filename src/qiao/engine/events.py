@@ -1,8 +1,9 @@
 """What happened, as it was told to the merchant: events are written once and never changed."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
+import asyncpg
 import msgspec
 
 from qiao.domain.ids import IdKind, parse_id
@@ -10,6 +11,12 @@ from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
+OVERLAP_SECONDS: Final = 120
+"""Whoever follows events goes back so far from the newest id, and leaves out what it has seen.
+
+Longer than the database lets a statement run and its transaction idle after it (store.database),
+with room for the clocks of several servers.
+"""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,4 +45,30 @@ async def list_events(
     rows = await engine.database.fetch(
         SQL.events, scope.merchant_id, scope.live, payment_id, before, limit
     )
-    return [msgspec.convert(dict(row.items()), Event) for row in rows]
+    return [_event(row) for row in rows]
+
+
+async def events_after(
+    engine: Engine,
+    scope: Scope,
+    after: str,
+    *,
+    payment_id: str | None = None,
+    limit: int = 20,
+) -> list[Event]:
+    """What has a larger id than ``after``, the oldest first. Raises InvalidId.
+
+    An id is made before its event commits, so one that is smaller than the last of a page may
+    still appear: see OVERLAP_SECONDS.
+    """
+    if payment_id is not None:
+        parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
+    parse_id(IdKind.EVENT, after, field="after")
+    rows = await engine.database.fetch(
+        SQL.events_after, scope.merchant_id, scope.live, payment_id, after, limit
+    )
+    return [_event(row) for row in rows]
+
+
+def _event(row: asyncpg.Record) -> Event:
+    return msgspec.convert(dict(row.items()), Event)

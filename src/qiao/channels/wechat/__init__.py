@@ -5,6 +5,7 @@
 """
 
 from qiao.channels.interface import ChannelType
+from qiao.channels.wechat import diagnosis
 from qiao.channels.wechat.channel import MANIFEST, WechatChannel
 from qiao.channels.wechat.settings import WechatAccountSettings, WechatSettings, WechatV2Settings
 from qiao.channels.wechat.v2 import WechatV2Channel
@@ -22,7 +23,9 @@ def open_account(settings: WechatAccountSettings) -> WechatChannel | WechatV2Cha
             raise TypeError(message)
 
 
-channel_type = ChannelType(manifest=MANIFEST, settings=WechatAccountSettings, open=open_account)
+channel_type = ChannelType(
+    manifest=MANIFEST, settings=WechatAccountSettings, open=open_account, diagnosis=diagnosis
+)
 
 __all__ = [
     "WechatAccountSettings",

@@ -322,8 +322,7 @@ def _order(simulator: "Simulator", request: Request, product: str) -> Order:
     named = (body.get(f"{prefix}mchid"), body.get(f"{prefix}appid"))
     if named != (merchant.mchid, merchant.appid):
         raise Refusal(400, "APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配")
-    if merchant.sub_mchid and body.get("sub_mchid") != merchant.sub_mchid:
-        raise Refusal(403, "NO_AUTH", "无此子商户的权限")
+    _check_sub_merchant(request, body)
     number = text_of(body, "out_trade_no", most=32)
     if not NUMBER.fullmatch(number):
         raise Refusal(400, "PARAM_ERROR", "参数错误: out_trade_no")
@@ -370,21 +369,19 @@ def _identity(order: Order, request: Request) -> dict[str, str]:
 
 def _check_merchant(request: Request, told: Mapping[str, Any]) -> None:
     """Whoever asks names itself, and a service provider its merchant too. Raises Refusal."""
-    merchant = request.merchant
-    wanted = (
-        {"sp_mchid": merchant.mchid, "sub_mchid": merchant.sub_mchid}
-        if merchant.sub_mchid
-        else {"mchid": merchant.mchid}
-    )
-    for name, value in wanted.items():
-        if told.get(name) != value:
-            raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
+    name = "sp_mchid" if request.merchant.sub_mchid else "mchid"
+    if told.get(name) != request.merchant.mchid:
+        raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
+    _check_sub_merchant(request, told)
 
 
 def _check_sub_merchant(request: Request, told: Mapping[str, Any]) -> None:
     """A service provider says for which of its merchants it asks. Raises Refusal."""
-    if request.merchant.sub_mchid and told.get("sub_mchid") != request.merchant.sub_mchid:
+    ours, named = request.merchant.sub_mchid, told.get("sub_mchid")
+    if ours and not named:
         raise Refusal(400, "PARAM_ERROR", "参数错误: sub_mchid")
+    if ours and named != ours:
+        raise Refusal(403, "NO_AUTH", "无此子商户的权限")
 
 
 def _refundable(simulator: "Simulator", request: Request) -> Order:

@@ -28,6 +28,7 @@ from qiao.simulators.wechat.v2.notifications import payment_message, refund_mess
 from qiao.simulators.wechat.v2.tls import server_context
 from qiao.simulators.wechat.wallet import Wallet, order_control_routes
 
+SECURE_PORT_AFTER: Final = 100
 RETRY_SECONDS: Final = (
     *(15.0, 15.0, 30.0, 180.0, 600.0, 1200.0, 1800.0, 1800.0, 1800.0, 3600.0),
     *(10_800.0, 10_800.0, 10_800.0, 21_600.0, 21_600.0),
@@ -67,11 +68,12 @@ class Simulator:
 
     @asynccontextmanager
     async def running(self, *, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
-        """Serve it on loopback, API v2 over TLS besides; gives its URL."""
+        """Serve it on loopback, and API v2 over TLS ``SECURE_PORT_AFTER`` ports later; its URL."""
         tls = server_context(self.credentials)
+        secure_port = port + SECURE_PORT_AFTER if port else 0
         async with (
             serve(self.application, host=host, port=port) as self.base_url,
-            serve(self._secure, host=host, tls=tls) as self.secure_url,
+            serve(self._secure, host=host, port=secure_port, tls=tls) as self.secure_url,
         ):
             try:
                 yield self.base_url

@@ -29,5 +29,11 @@ ORDER BY priority, account_id;
 -- name: account_of_id
 SELECT * FROM channel_account WHERE merchant_id = $1 AND account_id = $2;
 
+-- name: accounts_named
+-- For who runs the server: of one merchant, or of all.
+SELECT * FROM channel_account
+WHERE ($1::text IS NULL OR merchant_id = $1) AND channel = $2 AND (name = $3 OR account_id = $3)
+ORDER BY merchant_id, account_id;
+
 -- name: merchant_name
 SELECT name FROM merchant WHERE merchant_id = $1;

@@ -196,3 +196,8 @@ SELECT event_id, type, payment_id, data, created_at FROM event
 WHERE merchant_id = $1 AND live = $2 AND ($3::text IS NULL OR payment_id = $3)
   AND ($4::text IS NULL OR event_id < $4)
 ORDER BY event_id DESC LIMIT $5;
+
+-- name: events_after
+SELECT event_id, type, payment_id, data, created_at FROM event
+WHERE merchant_id = $1 AND live = $2 AND ($3::text IS NULL OR payment_id = $3) AND event_id > $4
+ORDER BY event_id LIMIT $5;

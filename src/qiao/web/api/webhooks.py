@@ -5,7 +5,8 @@ from typing import Annotated
 from litestar import Router, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
-from qiao.engine.events import list_events
+from qiao.domain.errors import InvalidInput
+from qiao.engine.events import events_after, list_events
 from qiao.engine.webhooks import (
     Endpoint,
     add_endpoint,
@@ -46,10 +47,26 @@ async def get_events(
     merchant: TheMerchant,
     limit: Limit = 20,
     before: FromQuery[str | None] = None,
+    after: FromQuery[str | None] = None,
     payment_id: FromQuery[str | None] = None,
 ) -> Page[EventDocument]:
-    """What happened, the newest first; of one payment when ``payment_id`` is given."""
-    found = await list_events(engine, merchant, payment_id=payment_id, before=before, limit=limit)
+    """What happened, the newest first; of one payment when ``payment_id`` is given.
+
+    With ``after`` an event's id, what came after it, the oldest first: the next page is ``after``
+    the last of this one. To follow events without a gap, begin each time two minutes before the
+    newest and leave out what you have seen, because an event may appear after one with a larger id.
+    An id begins with its time (UUIDv7), and evt_00000000000000000000000000 is before all of them.
+    """
+    if after is None:
+        found = await list_events(
+            engine, merchant, payment_id=payment_id, before=before, limit=limit
+        )
+    elif before is None:
+        found = await events_after(engine, merchant, after, payment_id=payment_id, limit=limit)
+    else:
+        raise InvalidInput(
+            "before and after exclude each other", field="after", remedy="give one of them"
+        )
     return Page(
         data=[
             EventDocument(
