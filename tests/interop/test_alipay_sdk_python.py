@@ -41,8 +41,9 @@ TEA = {"subject": "绿茶 Green tea {250 g} / \"best\" & 'cheap'", "total_amount
 class Client:
     """Alipay's SDK, opened for one app."""
 
-    def __init__(self, sdk: Sdk, simulator: Simulator, app: str) -> None:
+    def __init__(self, sdk: Sdk, simulator: Simulator, app: str, charset: str) -> None:
         self.sdk = sdk
+        self._charset = charset
         self._simulator = simulator
         self._token = simulator.credentials.apps[app].auth_token
 
@@ -55,6 +56,13 @@ class Client:
             "execute", name=name, content=content, options=self.options(**options)
         )
 
+    def read(self, form: bytes | str) -> dict[str, str]:
+        """A notification's body, or the query of a return: in the charset of the request."""
+        text = form.decode() if isinstance(form, bytes) else form
+        told = dict(parse_qsl(text, encoding=self._charset, errors="strict"))
+        assert told["charset"] == self._charset
+        return told
+
     async def believes(self, parameters: dict[str, str]) -> bool:
         """Whether Alipay signed a notification, or the return of a browser."""
         believed: bool = await self.sdk(
@@ -62,6 +70,7 @@ class Client:
             parameters=parameters,
             public_key=body_of(self._simulator.credentials.alipay_public_key),
             without=["sign", "sign_type"],
+            charset=self._charset,
         )
         return believed
 
@@ -94,7 +103,7 @@ async def open_client(
         settings |= {"encrypt_type": "AES", "encrypt_key": app.aes_key}
     sdk = await open_sdk("alipay_sdk_python")
     await sdk("open_client", settings=settings)
-    return Client(sdk, simulator, name)
+    return Client(sdk, simulator, name, charset)
 
 
 @pytest.mark.parametrize(("app", "charset"), MODES)
@@ -118,7 +127,7 @@ async def test_qr_from_order_to_bill(
     await approve(alipay_http, "pay_1")
     paid = await client.call("AlipayTradeQuery", question)
     assert (paid["trade_status"], paid["total_amount"]) == ("TRADE_SUCCESS", "12.50")
-    told = dict(parse_qsl((await alipay_shop.message(1)).body.decode()))
+    told = client.read((await alipay_shop.message(1)).body)
     assert (told["trade_status"], told["subject"]) == ("TRADE_SUCCESS", TEA["subject"])
     assert await client.believes(told)
     with pytest.raises(SdkError, match="VerificationError"):
@@ -131,7 +140,7 @@ async def test_qr_from_order_to_bill(
     assert (again["fund_change"], again["refund_fee"]) == ("N", "2.50")
     found = await client.call("AlipayTradeFastpayRefundQuery", refund)
     assert (found["refund_status"], found["refund_amount"]) == ("REFUND_SUCCESS", "2.50")
-    assert await client.believes(dict(parse_qsl((await alipay_shop.message(2)).body.decode())))
+    assert await client.believes(client.read((await alipay_shop.message(2)).body))
 
     day = datetime.now(CHINA).date().isoformat()
     bill = await client.call(
@@ -202,7 +211,7 @@ async def test_browser_and_app(
         wallet = page.url
     if more:
         async with alipay_http.post(f"{wallet}/approve", allow_redirects=False) as answer:
-            told = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+            told = client.read(urlsplit(answer.headers["location"]).query)
         assert told.pop("a") == "1"
         assert await client.believes(told)
 

@@ -62,6 +62,7 @@ def order_of(simulator: "Simulator", request: Request, method: str) -> Trade:
         fen=fen_of(content.get("total_amount")),
         subject=subject,
         method=method,
+        charset=request.parameters["charset"],
         created_at=now,
         expires_at=_expiry(content, now),
         notify_url=request.parameters.get("notify_url"),
