@@ -34,4 +34,5 @@ def test_nothing_is_raised(kind: ChannelType, good: dict[str, object], data: st.
     assert kind.diagnosis is not None
     values = {**good, **spoilt}
     found = kind.diagnosis.check(values, datetime.now(UTC))
-    assert found or kind.open(kind.settings.read(values))
+    if not found:
+        kind.open(kind.settings.read(values))
