@@ -147,7 +147,7 @@ class Buyer:
 
 
 async def break_things(world: SimulatedWorld, seconds: float) -> None:
-    """For so long: processes die, clocks jump, the database is away, the network changes."""
+    """For so long: processes die, the database's clock jumps, it is away, the network changes."""
     end = asyncio.get_running_loop().time() + seconds
     while asyncio.get_running_loop().time() < end:
         await asyncio.sleep(world.chance.uniform(1, 20))
@@ -156,10 +156,9 @@ async def break_things(world: SimulatedWorld, seconds: float) -> None:
                 victim = world.process()
                 await victim.die()
                 await asyncio.sleep(world.chance.uniform(0, 10))
-                victim.start()
+                await victim.start()
             case "clock":
-                hours = world.chance.choice((0, 0, 0.002, -0.002, 1, -1, 24, -24))
-                world.process().clock_error = timedelta(hours=hours)
+                world.clock_error = timedelta(seconds=world.chance.uniform(-30, 30))
             case "database":
                 world.trouble.down = True
                 await asyncio.sleep(world.chance.uniform(0.1, 8))
@@ -185,5 +184,3 @@ def calm(world: SimulatedWorld) -> None:
     world.shop_fails = world.notices_lost = 0.0
     world.trouble.down = False
     world.trouble.statement_lost = world.trouble.answer_lost = 0.0
-    for process in world.processes:
-        process.clock_error = timedelta()

@@ -8,6 +8,8 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from tests.simulation.actors import Buyer, Told, break_things, calm
@@ -21,6 +23,7 @@ from qiao.engine.payments import attempts_of, list_payments, refunds_of
 from qiao.engine.records import Payment
 from qiao.engine.runtime import Scope
 from qiao.engine.webhooks import add_endpoint
+from qiao.testing.bank import Bank
 from qiao.testing.world import ACCOUNT_ID
 
 SEEDS = int(os.environ.get("QIAO_TEST_SEEDS", "40"))
@@ -56,21 +59,64 @@ def test_the_same_seed_does_the_same_again(server: Server) -> None:
     assert run(server, 8) != first
 
 
-def run(server: Server, seed: int, *, again: bool = False) -> list[tuple[object, ...]]:
+class LyingBank(Bank):
+    """Says that it gave money back, and keeps it."""
+
+    def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
+        return {"state": "refunded", "amount": amount}
+
+
+class ForgetfulBank(Bank):
+    """Takes every sending of a payment for a new one, and lets the customer pay for each."""
+
+    def _create(self, reference: str, *asked: Any, **more: Any) -> dict[str, Any]:
+        told = super()._create(reference, *asked, **more)
+        order = self.orders.get(reference)
+        if order is not None and order.state == "paid":
+            self.orders[f"{reference}-again"] = replace(order, refunds={})
+        return told
+
+
+@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank])
+def test_the_judge_is_not_deceived(server: Server, bank: type[Bank]) -> None:
+    with pytest.raises(AssertionError):
+        _run_some(server, bank)
+
+
+def _run_some(server: Server, bank: type[Bank]) -> None:
+    for seed in range(20):
+        run(server, seed, bank=bank())
+
+
+def run(
+    server: Server, seed: int, *, again: bool = False, bank: Bank | None = None
+) -> list[tuple[object, ...]]:
     """What had happened in the end: every event's type and amount, in order."""
     scope = Scope(merchant_id=f"mer_{seed}{'_again' if again else ''}", live=False)
     loop = SimulatedLoop(seed)
     try:
         asyncio.set_event_loop(loop)
-        return loop.run_until_complete(_life(SimulatedWorld(server, seed, scope)))
+        world = SimulatedWorld(server, seed, scope, bank=bank or Bank())
+        return loop.run_until_complete(_life(world))
     finally:
+        _end(loop)
         asyncio.set_event_loop(None)
         loop.close()
 
 
+def _end(loop: SimulatedLoop) -> None:
+    """Whoever is still at it when a life ends badly."""
+    tasks = asyncio.all_tasks(loop)
+    for task in tasks:
+        task.cancel()
+    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+
 async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
-    first = Process(world)
-    world.processes.append(first)
+    world.processes += [Process(world), Process(world)]
+    for process in world.processes:
+        await process.start()
+    first = world.processes[0]
     await add_merchant(first.engine, "Tea house", merchant_id=world.scope.merchant_id)
     await first.engine.accounts.put(
         merchant_id=world.scope.merchant_id,
@@ -81,7 +127,6 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
         settings={"key": world.bank.key},
     )
     await add_endpoint(first.engine, world.scope, "https://shop.invalid/")
-    world.processes.append(Process(world))
     buyers = [Buyer(world, number) for number in range(BUYERS)]
     breaking = asyncio.create_task(break_things(world, SECONDS))
     await asyncio.gather(*(buyer.live() for buyer in buyers))
@@ -92,7 +137,7 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
     await _settle(world)
     for process in world.processes:
         await process.die()
-    world.processes[0].start()
+    await world.processes[0].start()
     events = await _judge(world, [buyer.told for buyer in buyers])
     await world.processes[0].die()
     return events
@@ -103,7 +148,7 @@ async def _settle(world: SimulatedWorld) -> None:
     world.poll_seconds = 120
     for process in world.processes:
         await process.die()
-        process.start()
+        await process.start()
     for reference, order in world.bank.orders.items():
         if order.state == "paid":
             assert await world.notify(world.bank.payment_notice(reference))

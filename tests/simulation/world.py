@@ -16,6 +16,7 @@ from qiao.engine.accounts import Accounts
 from qiao.engine.jobs import handlers
 from qiao.engine.notifications import receive
 from qiao.engine.runtime import Engine, Scope
+from qiao.store.clock import DatabaseClock
 from qiao.store.errors import StoreUnavailable
 from qiao.store.outbox import Worker
 from qiao.testing.bank import BANK, Bank
@@ -110,34 +111,46 @@ class Transport:
 
 
 class Process:
-    """A server and worker: what it has begun ends with it, and another one takes its place."""
+    """A server and worker: what it has begun ends with it, and another one takes its place.
+
+    Its machine's wall clock may say what it likes: nothing here reads it.
+    """
 
     def __init__(self, world: "SimulatedWorld") -> None:
         self._world = world
-        self.clock_error = timedelta()
-        self.start()
+        self._tasks: set[asyncio.Task[Any]] = set()
 
-    def start(self) -> None:
+    async def start(self) -> None:
+        """As a new process does: what it needs of the database, it asks until it gets it."""
         world = self._world
         self._database = SimulatedDatabase(
             server=world.server, trouble=world.trouble, now=world.now
         )
         self._transport = Transport(world)
+        clock = await self._clock()
         self.engine = Engine(
             database=self._database,
             transport=self._transport,
             accounts=Accounts(database=self._database, seal=SEAL, channels={"bank": BANK}),
             seal=SEAL,
             public_url="https://qiao.invalid",
-            now=lambda: world.now() + self.clock_error,
+            now=clock,
             random=world.chance.randbytes,
         )
         worker = Worker(
             self._database, handlers(self.engine), poll_seconds=world.poll_seconds, concurrency=4
         )
         self.engine.wake.call(worker.wake)
-        self._tasks: set[asyncio.Task[Any]] = set()
         self._begin(worker.run(asyncio.Event()))
+
+    async def _clock(self) -> DatabaseClock:
+        while True:
+            try:
+                return await DatabaseClock.read(
+                    self._database, monotonic=asyncio.get_running_loop().time
+                )
+            except StoreUnavailable:
+                await asyncio.sleep(1)
 
     async def call(self, work: Callable[[Engine], Coroutine[Any, Any, Result]]) -> Result:
         """Have it do something. Raises Gone when it dies over it, or has no database."""
@@ -182,6 +195,8 @@ class SimulatedWorld:
     shop_fails: float = 0.0
     notices_lost: float = 0.0
     poll_seconds: float = 5.0
+    clock_error: timedelta = timedelta()
+    """How far the database's clock is off, as after a standby has taken over."""
     trouble: Trouble = field(init=False)
     tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -190,8 +205,9 @@ class SimulatedWorld:
         self.trouble = Trouble(chance=self.chance)
 
     def now(self) -> datetime:
-        """The true time, which is the database's."""
-        return BEGINNING + timedelta(seconds=asyncio.get_running_loop().time())
+        """The database's time."""
+        passed = timedelta(seconds=asyncio.get_running_loop().time())
+        return BEGINNING + passed + self.clock_error
 
     def hits(self, probability: float) -> bool:
         return self.chance.random() < probability

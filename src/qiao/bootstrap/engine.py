@@ -7,6 +7,7 @@ from pathlib import Path
 from qiao.bootstrap.config import Config, load_seal
 from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.runtime import Engine, Wake
+from qiao.store.clock import DatabaseClock
 from qiao.store.database import open_database
 from qiao.store.embedded import embedded_postgres
 from qiao.store.migrate import migrate
@@ -31,6 +32,8 @@ async def open_engine(config: Config, *, max_connections: int = 32) -> AsyncIter
         url = await stack.enter_async_context(open_database_url(config))
         await migrate(url)
         database = await stack.enter_async_context(open_database(url, max_size=max_connections))
+        clock = await DatabaseClock.read(database)
+        await stack.enter_async_context(clock.kept(database))
         transport = await stack.enter_async_context(AsyncTransport())
         yield Engine(
             database=database,
@@ -39,4 +42,5 @@ async def open_engine(config: Config, *, max_connections: int = 32) -> AsyncIter
             seal=seal,
             public_url=config.base_url,
             wake=Wake(),
+            now=clock,
         )
