@@ -15,8 +15,14 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
+    ProfitSharingQuery,
+    ProfitSharingRequest,
     RefundQuery,
     RefundRequest,
+    Share,
+    StatementRequest,
+    TransferQuery,
+    TransferRequest,
 )
 from qiao.channels.wire import HttpRequest
 from qiao.domain.money import Money
@@ -25,6 +31,7 @@ from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.book import BUYER_ID
 
 AMOUNT = Money(1250, "CNY")
+AUTH_CODE = "281234567890123456"
 WITHOUT_A_REQUEST = (Product.PAGE, Product.H5, Product.APP)
 """Products for which the channel signs what the customer's own device sends."""
 
@@ -34,9 +41,11 @@ def channel_of(simulator: Simulator, app: str) -> AlipayChannel:
     return AlipayChannel(AlipaySettings.read(settings))
 
 
-def order(product: Product, context: Context) -> PaymentRequest:
+def order(
+    product: Product, context: Context, number: str = "pay_1", auth_code: str = AUTH_CODE
+) -> PaymentRequest:
     return PaymentRequest(
-        reference="pay_1",
+        reference=number,
         amount=AMOUNT,
         product=product,
         description="绿茶 Green tea {250 g}, 'best' & <cheap>",
@@ -44,13 +53,26 @@ def order(product: Product, context: Context) -> PaymentRequest:
         expires_at=context.now() + timedelta(minutes=30),
         return_url="https://shop.example/back?a=1",
         payer=BUYER_ID if product is Product.MINI_PROGRAM else None,
-        auth_code="281234567890123456" if product is Product.CODE else None,
+        auth_code=auth_code if product is Product.CODE else None,
     )
 
 
 def requests_of(channel: AlipayChannel, context: Context) -> list[HttpRequest]:
     """The first request of many operations."""
     query = PaymentQuery(reference="pay_1", amount=AMOUNT)
+    products = (Product.QR, Product.CODE, Product.MINI_PROGRAM)
+    return [
+        *(next(channel.create(order(product, context), context)) for product in products),
+        next(channel.query(query, context)),
+        next(channel.close(query, context)),
+        next(channel.reverse(query, context)),
+        *later_requests_of(channel, context, "2026112522001"),
+        next(channel.identify("4b203fe6c11548bcabd8da5bb087a83b", context)),
+    ]
+
+
+def later_requests_of(channel: AlipayChannel, context: Context, trade_no: str) -> list[HttpRequest]:
+    """What can be asked once ``pay_1`` is paid, and Alipay's number of it known."""
     refund = RefundRequest(
         reference="ref_1",
         payment_reference="pay_1",
@@ -59,14 +81,40 @@ def requests_of(channel: AlipayChannel, context: Context) -> list[HttpRequest]:
         reason="太凉了",
     )
     question = RefundQuery(reference="ref_1", payment_reference="pay_1", amount=refund.amount)
-    products = (Product.QR, Product.CODE, Product.MINI_PROGRAM)
+    transfer = TransferRequest(
+        reference="out_1",
+        amount=Money(500, "CNY"),
+        payee=BUYER_ID,
+        payee_name="张三",
+        description="thanks",
+    )
+    sent = TransferQuery(reference="out_1", amount=transfer.amount)
+    share = Share(
+        receiver_type="userId",
+        receiver="2088101126765726",
+        amount=Money(100, "CNY"),
+        description="part",
+    )
+    sharing = ProfitSharingRequest(
+        reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        shares=(share,),
+    )
+    shared = ProfitSharingQuery(
+        reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        amount=share.amount,
+    )
     return [
-        *(next(channel.create(order(product, context), context)) for product in products),
-        next(channel.query(query, context)),
-        next(channel.close(query, context)),
-        next(channel.reverse(query, context)),
         next(channel.refund(refund, context)),
         next(channel.query_refund(question, context)),
+        next(channel.transfer(transfer, context)),
+        next(channel.query_transfer(sent, context)),
+        next(channel.share_profit(sharing, context)),
+        next(channel.query_profit_sharing(shared, context)),
+        next(channel.download_statement(StatementRequest(day=context.now().date()), context)),
     ]
 
 

@@ -13,9 +13,17 @@ from qiao.channels.requests import Context
 from qiao.simulators import alipay, wechat
 from qiao.transport.asynchronous import AsyncTransport
 
-ALIPAY = alipay.new_credentials()
-WECHAT = wechat.new_credentials()
 TIME_SCALE = 100.0
+
+
+@pytest.fixture(scope="session")
+def alipay_credentials() -> alipay.Credentials:
+    return alipay.new_credentials()
+
+
+@pytest.fixture(scope="session")
+def wechat_credentials() -> wechat.Credentials:
+    return wechat.new_credentials()
 
 
 @pytest_asyncio.fixture
@@ -30,8 +38,10 @@ async def open_sdk() -> AsyncIterator[OpenSdk]:
 
 
 @pytest_asyncio.fixture
-async def alipay_simulator() -> AsyncIterator[alipay.Simulator]:
-    simulator = alipay.Simulator(credentials=ALIPAY, time_scale=TIME_SCALE)
+async def alipay_simulator(
+    alipay_credentials: alipay.Credentials,
+) -> AsyncIterator[alipay.Simulator]:
+    simulator = alipay.Simulator(credentials=alipay_credentials, time_scale=TIME_SCALE)
     async with simulator.running():
         yield simulator
 
@@ -49,8 +59,10 @@ async def alipay_shop() -> AsyncIterator[Shop]:
 
 
 @pytest_asyncio.fixture
-async def wechat_simulator() -> AsyncIterator[wechat.Simulator]:
-    simulator = wechat.Simulator(credentials=WECHAT, time_scale=TIME_SCALE)
+async def wechat_simulator(
+    wechat_credentials: wechat.Credentials,
+) -> AsyncIterator[wechat.Simulator]:
+    simulator = wechat.Simulator(credentials=wechat_credentials, time_scale=TIME_SCALE)
     async with simulator.running():
         yield simulator
 

@@ -132,7 +132,7 @@ class Shop:
 
     async def message(self, number: int) -> HttpMessage:
         """The message of that number, from 1, once it has arrived."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(CALL_SECONDS):
             while len(self.messages) < number:
                 await asyncio.sleep(0.01)
         return self.messages[number - 1]

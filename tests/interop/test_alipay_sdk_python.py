@@ -4,6 +4,7 @@ It has no certificate mode: it looks for ``sign`` right behind the answer.
 """
 
 import io
+import json
 import zipfile
 from datetime import datetime
 from html import unescape
@@ -14,9 +15,12 @@ import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
 from tests.interop.alipay import (
+    AMOUNT,
     WITHOUT_A_REQUEST,
     channel_of,
     handed_out,
+    later_requests_of,
+    order,
     parameters_of,
     requests_of,
     submit,
@@ -24,7 +28,8 @@ from tests.interop.alipay import (
 from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
 from yarl import URL
 
-from qiao.channels.requests import Context
+from qiao.channels.requests import Context, PaymentQuery, Product
+from qiao.channels.wire import HttpRequest
 from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.book import BUYER_ID
 from qiao.simulators.alipay.codec import CHINA
@@ -36,8 +41,9 @@ TEA = {"subject": "绿茶 Green tea {250 g} / \"best\" & 'cheap'", "total_amount
 class Client:
     """Alipay's SDK, opened for one app."""
 
-    def __init__(self, sdk: Sdk, simulator: Simulator, app: str) -> None:
+    def __init__(self, sdk: Sdk, simulator: Simulator, app: str, charset: str) -> None:
         self.sdk = sdk
+        self._charset = charset
         self._simulator = simulator
         self._token = simulator.credentials.apps[app].auth_token
 
@@ -50,6 +56,13 @@ class Client:
             "execute", name=name, content=content, options=self.options(**options)
         )
 
+    def read(self, form: bytes | str) -> dict[str, str]:
+        """A notification's body, or the query of a return: in the charset of the request."""
+        text = form.decode() if isinstance(form, bytes) else form
+        told = dict(parse_qsl(text, encoding=self._charset, errors="strict"))
+        assert told["charset"] == self._charset
+        return told
+
     async def believes(self, parameters: dict[str, str]) -> bool:
         """Whether Alipay signed a notification, or the return of a browser."""
         believed: bool = await self.sdk(
@@ -57,6 +70,7 @@ class Client:
             parameters=parameters,
             public_key=body_of(self._simulator.credentials.alipay_public_key),
             without=["sign", "sign_type"],
+            charset=self._charset,
         )
         return believed
 
@@ -89,7 +103,7 @@ async def open_client(
         settings |= {"encrypt_type": "AES", "encrypt_key": app.aes_key}
     sdk = await open_sdk("alipay_sdk_python")
     await sdk("open_client", settings=settings)
-    return Client(sdk, simulator, name)
+    return Client(sdk, simulator, name, charset)
 
 
 @pytest.mark.parametrize(("app", "charset"), MODES)
@@ -113,7 +127,7 @@ async def test_qr_from_order_to_bill(
     await approve(alipay_http, "pay_1")
     paid = await client.call("AlipayTradeQuery", question)
     assert (paid["trade_status"], paid["total_amount"]) == ("TRADE_SUCCESS", "12.50")
-    told = dict(parse_qsl((await alipay_shop.message(1)).body.decode()))
+    told = client.read((await alipay_shop.message(1)).body)
     assert (told["trade_status"], told["subject"]) == ("TRADE_SUCCESS", TEA["subject"])
     assert await client.believes(told)
     with pytest.raises(SdkError, match="VerificationError"):
@@ -126,7 +140,7 @@ async def test_qr_from_order_to_bill(
     assert (again["fund_change"], again["refund_fee"]) == ("N", "2.50")
     found = await client.call("AlipayTradeFastpayRefundQuery", refund)
     assert (found["refund_status"], found["refund_amount"]) == ("REFUND_SUCCESS", "2.50")
-    assert await client.believes(dict(parse_qsl((await alipay_shop.message(2)).body.decode())))
+    assert await client.believes(client.read((await alipay_shop.message(2)).body))
 
     day = datetime.now(CHINA).date().isoformat()
     bill = await client.call(
@@ -197,7 +211,7 @@ async def test_browser_and_app(
         wallet = page.url
     if more:
         async with alipay_http.post(f"{wallet}/approve", allow_redirects=False) as answer:
-            told = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+            told = client.read(urlsplit(answer.headers["location"]).query)
         assert told.pop("a") == "1"
         assert await client.believes(told)
 
@@ -253,3 +267,59 @@ async def test_the_sdk_verifies_an_encrypted_answer(
     assert f'_response":"{ciphertext}",' in text
     with pytest.raises(SdkError, match="response sign verify failed"):
         await client.sdk("believe_encrypted", answer=text.replace(ciphertext, f"A{ciphertext[1:]}"))
+
+
+async def test_the_sdk_knows_every_field_that_our_channel_sends(
+    open_sdk: OpenSdk, alipay_simulator: Simulator, context: Context
+) -> None:
+    sdk = await open_sdk("alipay_sdk_python")
+    channel = channel_of(alipay_simulator, "ordinary")
+    asked = [
+        *(parameters_of(request) for request in requests_of(channel, context)),
+        *(handed_out(channel, product, context) for product in WITHOUT_A_REQUEST),
+    ]
+    for parameters in asked:
+        if "biz_content" in parameters:
+            name, content = name_of(parameters), json.loads(parameters["biz_content"])
+            assert await sdk("as_the_model_knows_it", name=name, content=content) == content
+
+
+def name_of(parameters: dict[str, str]) -> str:
+    """The SDK's name for a method."""
+    return "".join(word.title() for word in parameters["method"].split("."))
+
+
+async def test_the_sdk_knows_every_field_that_the_simulator_answers(
+    open_sdk: OpenSdk,
+    alipay_simulator: Simulator,
+    alipay_http: aiohttp.ClientSession,
+    context: Context,
+) -> None:
+    sdk = await open_sdk("alipay_sdk_python")
+    channel = channel_of(alipay_simulator, "ordinary")
+
+    async def ask(request: HttpRequest) -> dict[str, Any]:
+        async with alipay_http.post(URL(request.url, encoded=True), data=request.body) as answer:
+            told = json.loads(await answer.text())
+        parameters = parameters_of(request)
+        node: dict[str, Any] = told[f"{parameters['method'].replace('.', '_')}_response"]
+        assert "sub_code" not in node, node
+        unknown = await sdk("unknown_to_the_response", name=name_of(parameters), content=node)
+        assert unknown == ["code", "msg"]  # which its responses have from elsewhere
+        return node
+
+    async def create(product: Product, number: str) -> dict[str, Any]:
+        code = await new_code(alipay_http)
+        return await ask(next(channel.create(order(product, context, number, code), context)))
+
+    paid = await create(Product.CODE, "pay_1")
+    for request in later_requests_of(channel, context, paid["trade_no"]):
+        await ask(request)
+    await create(Product.QR, "pay_2")
+    await create(Product.MINI_PROGRAM, "pay_3")
+    made = PaymentQuery(reference="pay_3", amount=AMOUNT)
+    await ask(next(channel.query(made, context)))
+    await ask(next(channel.close(made, context)))
+    await create(Product.CODE, "pay_4")
+    taken = PaymentQuery(reference="pay_4", amount=AMOUNT)
+    await ask(next(channel.reverse(taken, context)))

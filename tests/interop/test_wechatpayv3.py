@@ -132,8 +132,9 @@ async def test_native_from_order_to_bill(
     told = await wechat_shop.message(2)
     event = await client.sdk("callback", headers=dict(told.headers), body=told.body.decode())
     assert event["event_type"] == "REFUND.SUCCESS"
-    assert event["resource"]["refund_status"] == "SUCCESS"
-    assert event["resource"]["refund_id"] == given["refund_id"]
+    resource, amount = event["resource"], {"total": 1250, "refund": 250}
+    assert (resource["refund_status"], resource["refund_id"]) == ("SUCCESS", given["refund_id"])
+    assert resource["amount"] == {**amount, "payer_total": 1250, "payer_refund": 250}
     more = {"refund": 1001, "total": 1250, "currency": "CNY"}
     again = {**refund, "out_refund_no": "ref_000002", "amount": more}
     refused = await client.call("refund", status=400, **again)
@@ -323,6 +324,13 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
     number, back = {"out_trade_no": "pay_000001", **sub}, {"out_refund_no": "ref_000001", **sub}
     day = {"bill_date": "2026-11-25"}
     share = {"type": "MERCHANT_ID", "account": "1900000109", "amount": 100, "description": "part"}
+    sent = {
+        "out_bill_no": "out0001",
+        "transfer_scene_id": "1000",
+        "openid": OPENID,
+        "transfer_amount": 500,
+        "transfer_remark": "thanks",
+    }
     shared = {"transaction_id": "4200000001", "out_order_no": "share_1", **sub}
     return [
         *pays,
@@ -335,6 +343,8 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
         ("fundflow_bill", day),
         ("profitsharing_order", {**shared, "receivers": [share], "unfreeze_unsplit": True}),
         ("profitsharing_order_query", shared),
+        ("mch_transfer_bills", sent),
+        ("mch_transfer_bills_query", {"out_bill_no": "out0001"}),
     ]
 
 

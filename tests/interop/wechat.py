@@ -13,6 +13,8 @@ from qiao.channels.requests import (
     RefundRequest,
     Share,
     StatementRequest,
+    TransferQuery,
+    TransferRequest,
 )
 from qiao.channels.wechat import WechatChannel, WechatSettings
 from qiao.channels.wire import HttpRequest
@@ -71,6 +73,14 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         payment_channel_reference="4200000001",
         shares=(share,),
     )
+    transfer = TransferRequest(
+        reference="out0001",
+        amount=Money(500, "CNY"),
+        payee=OPENID,
+        description="thanks",
+        notify_url=NOTIFY_URL,
+    )
+    sent = TransferQuery(reference="out0001", amount=transfer.amount)
     shared = ProfitSharingQuery(
         reference="share_1",
         payment_reference="pay_000001",
@@ -92,4 +102,6 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         next(channel.download_fund_flow(bill, context)),
         next(channel.share_profit(sharing, context)),
         next(channel.query_profit_sharing(shared, context)),
+        next(channel.transfer(transfer, context)),
+        next(channel.query_transfer(sent, context)),
     ]

@@ -36,6 +36,7 @@ WebUtils.get_http_connection = _connection
 def open_client(settings: dict[str, str]) -> None:
     """``settings`` are the SDK's own names."""
     config = AlipayClientConfig()
+    config.timeout = 60  # the machine may be busy
     for name, value in settings.items():
         setattr(config, name, value)
     _clients["it"] = DefaultAlipayClient(alipay_client_config=config)
@@ -83,6 +84,19 @@ def verify(
     signed = {name: value for name, value in parameters.items() if name not in without}
     content = SignatureUtils.get_sign_content(signed).encode(charset)
     return bool(SignatureUtils.verify_with_rsa(public_key, content, parameters["sign"]))
+
+
+def as_the_model_knows_it(name: str, content: dict[str, Any]) -> dict[str, Any]:
+    """What is left of a request's content in the SDK's own model of it."""
+    model = getattr(import_module(f"alipay.aop.api.domain.{name}Model"), f"{name}Model")
+    known: dict[str, Any] = model.from_alipay_dict(content).to_alipay_dict()
+    return known
+
+
+def unknown_to_the_response(name: str, content: dict[str, Any]) -> list[str]:
+    """The fields of an answer that the SDK's own response of that name has not got."""
+    response = getattr(import_module(f"alipay.aop.api.response.{name}Response"), f"{name}Response")
+    return [field for field in content if not hasattr(response, field)]
 
 
 def believe_encrypted(answer: str) -> str:

@@ -4,7 +4,7 @@ export default (require) => {
   let client;
   return {
     openClient({ settings }) {
-      client = new AlipaySdk(settings);
+      client = new AlipaySdk({ timeout: 60_000, ...settings }); // the machine may be busy
     },
     exec: ({ method, params, validateSign }) => client.exec(method, params, { validateSign }),
     page: ({ method, how, params }) => client.pageExecute(method, how, params),
@@ -14,6 +14,7 @@ export default (require) => {
       app_cert_sn: client.config.appCertSn,
       alipay_root_cert_sn: client.config.alipayRootCertSn,
     }),
+    rootSerial: ({ settings }) => new AlipaySdk(settings).config.alipayRootCertSn,
     decrypt: ({ text }) => client.aesDecrypt(text),
   };
 };

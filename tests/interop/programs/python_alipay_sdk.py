@@ -4,6 +4,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 from alipay import AliPay, DCAliPay, ISVAliPay  # type: ignore[import-not-found]
+from alipay.utils import AliPayConfig  # type: ignore[import-not-found]
 
 _clients: dict[str, Any] = {}
 
@@ -13,7 +14,7 @@ def open_client(gateway: str, keys: dict[str, str]) -> None:
     kinds = {"alipay_root_cert_string": DCAliPay, "app_auth_token": ISVAliPay}
     kind = next((kinds[name] for name in kinds if name in keys), AliPay)
     client = kind(**keys)
-    client._gateway = gateway
+    client._gateway, client._config = gateway, AliPayConfig(timeout=60)  # the machine may be busy
     _clients["it"] = client
 
 
@@ -45,3 +46,9 @@ def serials() -> dict[str, str]:
     """What the SDK reads in the account's certificates."""
     names = ("app_cert_sn", "alipay_root_cert_sn")
     return {name: getattr(_clients["it"], name) for name in names}
+
+
+def root_serial(bundle: str) -> str:
+    """The serial of a bundle of root certificates."""
+    serial: str = DCAliPay.get_root_cert_sn(bundle)
+    return serial

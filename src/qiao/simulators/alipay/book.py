@@ -49,6 +49,8 @@ class Trade:
     fen: int
     subject: str
     method: str
+    charset: str
+    """Of the request that made it: what is told of it later is written in the same."""
     created_at: datetime
     expires_at: datetime
     notify_url: str | None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import Any, Final
-from urllib.parse import parse_qsl, quote_plus
+from urllib.parse import parse_qsl, urlencode
 
 from qiao.crypto.aes import DecryptionFailed, decrypt_cbc, encrypt_cbc
 from qiao.crypto.certificates import Certificate, alipay_root_serial
@@ -120,17 +120,19 @@ class Codec:
         return ("{" + ",".join(parts) + "}").encode(charset)
 
     def form(self, app: App, fields: Mapping[str, str], *, wrongly: bool = False) -> bytes:
-        """Fields of a notification or of a return to the merchant, signed, as a form."""
+        """Fields of a notification or of a return to the merchant, signed, as a form.
+
+        It is written in the ``charset`` that it names.
+        """
+        charset = CHARSETS[fields["charset"].lower()]
         told = {name: value for name, value in fields.items() if value}
         if app.app_certificate:
             told["alipay_cert_sn"] = self._own
         signature = self._signature(
-            app, _sorted_text(told, without=set()).encode(), wrongly=wrongly
+            app, _sorted_text(told, without=set()).encode(charset), wrongly=wrongly
         )
         whole = {**told, "sign_type": app.sign_type, "sign": signature}
-        return "&".join(
-            f"{quote_plus(name)}={quote_plus(value)}" for name, value in whole.items()
-        ).encode("ascii")
+        return urlencode(whole, encoding=charset).encode("ascii")
 
     def _signature(self, app: App, content: bytes, *, wrongly: bool) -> str:
         return sign(self._private, content + b"!" * wrongly, HASHES[app.sign_type])

@@ -62,6 +62,7 @@ def order_of(simulator: "Simulator", request: Request, method: str) -> Trade:
         fen=fen_of(content.get("total_amount")),
         subject=subject,
         method=method,
+        charset=request.parameters["charset"],
         created_at=now,
         expires_at=_expiry(content, now),
         notify_url=request.parameters.get("notify_url"),
@@ -167,7 +168,7 @@ async def refund(simulator: "Simulator", request: Request) -> Node:
     if new:
         simulator.refunded(trade, made)
     return {
-        **_trade(trade),
+        **_parties(trade),
         "fund_change": "Y" if new and made.done else "N",
         "refund_fee": yuan_of(trade.refunded),
         "gmt_refund_pay": china_time(made.at),
@@ -213,7 +214,7 @@ async def transfer(simulator: "Simulator", request: Request) -> Node:
         simulator.book.transfers[key] = known
     elif (known.fen, known.payee) != (fen, payee["identity"]):
         raise Refusal("40004", "ORDER_INCONSISTENT", "请求信息不一致")
-    return _transfer(known)
+    return {**_transfer(known), "trans_date": china_time(known.at)}
 
 
 async def query_transfer(simulator: "Simulator", request: Request) -> Node:
@@ -222,7 +223,11 @@ async def query_transfer(simulator: "Simulator", request: Request) -> Node:
     )
     if known is None:
         raise Refusal("40004", "ORDER_NOT_EXIST", "转账订单不存在")
-    return {**_transfer(known), "trans_amount": yuan_of(known.fen)}
+    return {
+        **_transfer(known),
+        "trans_amount": yuan_of(known.fen),
+        "pay_date": china_time(known.at),
+    }
 
 
 async def settle(simulator: "Simulator", request: Request) -> Node:
@@ -288,15 +293,21 @@ def _find(simulator: "Simulator", request: Request) -> Trade:
     )
 
 
-def _trade(trade: Trade) -> Node:
+def _parties(trade: Trade) -> Node:
     return {
         "out_trade_no": trade.out_trade_no,
         "trade_no": trade.trade_no,
+        "buyer_user_id": BUYER_ID,
+        "buyer_logon_id": BUYER_LOGON_ID,
+    }
+
+
+def _trade(trade: Trade) -> Node:
+    return {
+        **_parties(trade),
         "total_amount": yuan_of(trade.fen),
         "receipt_amount": yuan_of(trade.fen if trade.paid_at else 0),
         "buyer_pay_amount": yuan_of(trade.fen if trade.paid_at else 0),
-        "buyer_user_id": BUYER_ID,
-        "buyer_logon_id": BUYER_LOGON_ID,
     }
 
 
@@ -306,8 +317,6 @@ def _transfer(known: Transfer) -> Node:
         "order_id": known.order_id,
         "pay_fund_order_id": known.order_id,
         "status": "SUCCESS",
-        "trans_date": china_time(known.at),
-        "pay_date": china_time(known.at),
     }
 
 

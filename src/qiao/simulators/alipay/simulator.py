@@ -112,15 +112,19 @@ class Simulator:
             self.later(REFUND_SECONDS, settle)
 
     def notify(self, trade: Trade, refund: Refund | None = None) -> None:
-        """Tell the merchant of the trade as it is now, until it says ``success``."""
+        """Tell the merchant of the trade as it is now, until it says ``success``.
+
+        Source for the charset: Alipay's help centre, article 201602456561.
+        """
         if not trade.notify_url or trade.scenario is Scenario.NEVER_NOTIFIED:
             return
         fields = self._fields(trade, refund)
         app = self.app(trade.app_id)
 
+        kind = f"application/x-www-form-urlencoded; charset={trade.charset}"
+
         def build(wrongly: bool) -> tuple[dict[str, str], bytes]:
-            body = self.codec.form(app, fields, wrongly=wrongly)
-            return {"content-type": "application/x-www-form-urlencoded; charset=utf-8"}, body
+            return {"content-type": kind}, self.codec.form(app, fields, wrongly=wrongly)
 
         message = Message(
             operation="notify.refund" if refund else "notify.trade",
@@ -139,7 +143,7 @@ class Simulator:
         app = self.app(trade.app_id)
         fields = {
             "app_id": trade.app_id,
-            "charset": "utf-8",
+            "charset": trade.charset,
             "method": f"{trade.method}.return",
             "out_trade_no": trade.out_trade_no,
             "seller_id": trade.seller_id,
@@ -178,7 +182,7 @@ class Simulator:
             "notify_id": f"{now:%Y%m%d}00222{secrets.randbelow(10**21):021}",
             "app_id": trade.app_id,
             "auth_app_id": app.auth_app_id or trade.app_id,
-            "charset": "utf-8",
+            "charset": trade.charset,
             "version": "1.0",
             "trade_no": trade.trade_no,
             "out_trade_no": trade.out_trade_no,

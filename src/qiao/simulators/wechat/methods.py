@@ -193,7 +193,14 @@ def query_transfer(simulator: "Simulator", request: Request, number: str) -> Rep
     known = simulator.book.transfers.get((request.owner, number))
     if known is None:
         raise Refusal(404, "NOT_FOUND", "记录不存在")
-    return 200, {**_transfer(known), "transfer_amount": known.fen}
+    return 200, {
+        **_transfer(known),
+        "mch_id": request.merchant.mchid,
+        "appid": request.merchant.appid,
+        "openid": known.openid,
+        "transfer_amount": known.fen,
+        "update_time": china_time(known.at),
+    }
 
 
 def share(simulator: "Simulator", request: Request) -> Reply:
@@ -268,16 +275,45 @@ def refund_view(order: Order, made: Refund) -> dict[str, Any]:
         "create_time": china_time(made.at),
         "status": made.status,
         "amount": {
-            "total": order.fen,
-            "refund": made.fen,
-            "payer_total": order.fen,
-            "payer_refund": made.fen,
+            **_refund_amount(order, made),
+            "settlement_total": order.fen,
+            "settlement_refund": made.fen,
+            "discount_refund": 0,
             "currency": "CNY",
         },
     }
     if made.done:
         told["success_time"] = china_time(made.at)
     return told
+
+
+def refund_notice(order: Order, made: Refund) -> dict[str, Any]:
+    """The refund as a notification tells it: less, and its state by another name.
+
+    Source: facts of WeChat Pay API v3, section 8.
+    """
+    sub = order.owner != order.mchid
+    whose = {"sp_mchid": order.mchid, "sub_mchid": order.owner} if sub else {"mchid": order.mchid}
+    return {
+        **whose,
+        "transaction_id": order.transaction_id,
+        "out_trade_no": order.out_trade_no,
+        "refund_id": made.refund_id,
+        "out_refund_no": made.out_refund_no,
+        "refund_status": made.status,
+        "success_time": china_time(made.at),
+        "user_received_account": "支付用户零钱",
+        "amount": _refund_amount(order, made),
+    }
+
+
+def _refund_amount(order: Order, made: Refund) -> dict[str, int]:
+    return {
+        "total": order.fen,
+        "refund": made.fen,
+        "payer_total": order.fen,
+        "payer_refund": made.fen,
+    }
 
 
 def _order(simulator: "Simulator", request: Request, product: str) -> Order:
@@ -369,6 +405,5 @@ def _transfer(known: Transfer) -> dict[str, Any]:
         "out_bill_no": known.out_bill_no,
         "transfer_bill_no": known.transfer_bill_no,
         "create_time": china_time(known.at),
-        "update_time": china_time(known.at),
         "state": known.state,
     }

@@ -21,7 +21,7 @@ from qiao.simulators.wechat.bills import fund_flow_bill, trade_bill
 from qiao.simulators.wechat.book import CHINA, Book, Order, Refund, china_time
 from qiao.simulators.wechat.codec import Codec, Request
 from qiao.simulators.wechat.credentials import Credentials, Merchant
-from qiao.simulators.wechat.methods import LATE_SECONDS, REFUND_SECONDS, refund_view, transaction
+from qiao.simulators.wechat.methods import LATE_SECONDS, REFUND_SECONDS, refund_notice, transaction
 from qiao.simulators.wechat.v2 import api as v2_api
 from qiao.simulators.wechat.v2.codec import Codec as V2Codec
 from qiao.simulators.wechat.v2.notifications import payment_message, refund_message
@@ -131,16 +131,11 @@ class Simulator:
             self._tell(order, "TRANSACTION.SUCCESS", "transaction", told, order.notify_url, count)
 
     def notify_refund(self, order: Order, refund: Refund) -> None:
-        """Tell the merchant of a refund; in notifications its state has another name."""
+        """Tell the merchant of a refund."""
         if refund.notify_url and refund.v2:
             self.notifier.notify(refund_message(self, order, refund, refund.notify_url))
         elif refund.notify_url:
-            told = refund_view(order, refund)
-            told["refund_status"] = told.pop("status")
-            sub = order.owner != order.mchid
-            told["sp_mchid" if sub else "mchid"] = order.mchid
-            if sub:
-                told["sub_mchid"] = order.owner
+            told = refund_notice(order, refund)
             self._tell(order, "REFUND.SUCCESS", "refund", told, refund.notify_url, 1)
 
     def _tell(
