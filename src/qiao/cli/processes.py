@@ -1,13 +1,12 @@
 """``qiao serve`` and ``qiao worker``."""
 
-import asyncio
 from typing import Annotated
 
 import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import listen, serving, until_signalled, working
+from qiao.bootstrap.serving import listen, run, serving, until_signalled, working
 from qiao.cli.output import Json, out, print_json
 
 
@@ -24,7 +23,7 @@ def serve(
 ) -> None:
     """Serve the API, the cashier and the channels' notifications until stopped."""
     config = load_config()
-    asyncio.run(
+    run(
         _serve(
             config,
             host=host or config.host,
@@ -35,9 +34,9 @@ def serve(
     )
 
 
-def worker() -> None:
+def worker(*, as_json: Json = False) -> None:
     """Work jobs off until stopped: questions to channels, refunds, webhooks."""
-    asyncio.run(_work(load_config()))
+    run(_work(load_config(), as_json=as_json))
 
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
@@ -54,7 +53,10 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
             await until_signalled()
 
 
-async def _work(config: Config) -> None:
+async def _work(config: Config, *, as_json: bool) -> None:
     async with open_engine(config) as engine, working(engine):
-        out.print("Qiao works jobs off")
+        if as_json:
+            print_json({"worker": True})
+        else:
+            out.print("Qiao works jobs off")
         await until_signalled()
