@@ -4,8 +4,8 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -104,19 +104,38 @@ class Accepted:
     created: bool
 
 
-async def accept(
-    engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
-) -> Accepted:
-    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return Accepted(payment=await show(engine, scope, known), created=False)
-    expires_at = engine.now() + timedelta(seconds=order.expires_in_seconds)
-    payment_id = engine.new_id(IdKind.PAYMENT)
-    try:
-        row = await engine.database.fetch_row(
-            SQL.accept_payment,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """An order about to be accepted, under its payment's id."""
+
+    order: Order
+    payment_id: str
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, engine: Engine, order: Order) -> Self:
+        return cls(
+            order=order,
+            payment_id=engine.new_id(IdKind.PAYMENT),
+            expires_at=engine.now() + timedelta(seconds=order.expires_in_seconds),
+        )
+
+    @property
+    def amount(self) -> Money:
+        return self.order.amount
+
+    @property
+    def description(self) -> str:
+        return self.order.description
+
+    def values(
+        self, engine: Engine, scope: Scope, key: IdempotencyKey | None
+    ) -> tuple[object, ...]:
+        """What the statements that accept a payment take first."""
+        order = self.order
+        return (
             scope.merchant_id,
-            payment_id,
+            self.payment_id,
             scope.live,
             order.order_id,
             order.amount.minor,
@@ -126,10 +145,22 @@ async def accept(
             order.return_url,
             dict(order.metadata),
             secrets.token_urlsafe(24),
-            expires_at,
+            self.expires_at,
             engine.new_id(IdKind.EVENT),
             key.key if key else None,
             key.body_digest if key else None,
+        )
+
+
+async def accept(
+    engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
+) -> Accepted:
+    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
+    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+        return Accepted(payment=await show(engine, scope, known), created=False)
+    try:
+        row = await engine.database.fetch_row(
+            SQL.accept_payment, *NewPayment.of(engine, order).values(engine, scope, key)
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "idempotency_key_once" and key is not None:

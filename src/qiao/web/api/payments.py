@@ -9,12 +9,13 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 from qiao.domain.money import Money
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
 from qiao.engine.closing import close
+from qiao.engine.ordering import Ordered, order_and_attempt
 from qiao.engine.payments import (
+    Accepted,
     Order,
     accept,
     attempts_of,
     list_payments,
-    payment_now,
     refunds_of,
     show,
 )
@@ -78,11 +79,6 @@ async def _key(request: AnyRequest) -> IdempotencyKey | None:
     return idempotency_key(request, await request.body())
 
 
-def _for_attempt(key: IdempotencyKey | None) -> IdempotencyKey | None:
-    """The attempt that the same request asks for has a key of its own."""
-    return key and IdempotencyKey(key=f"{key.key}/attempt", body_digest=key.body_digest)
-
-
 @post(
     "/payments",
     before_request=check_body,
@@ -110,16 +106,15 @@ async def create_payment(
         metadata=data.metadata,
         expires_in_seconds=data.expires_in,
     )
-    accepted = await accept(engine, merchant, order, key=key)
-    payment, attempts = accepted.payment, []
-    if data.method is not None:
-        method = read_method(data.method)
-        tried = await attempt(engine, merchant, payment.payment_id, method, key=_for_attempt(key))
-        attempts = [tried]
-        payment = await payment_now(engine, merchant.merchant_id, payment.payment_id)
+    done: Accepted | Ordered
+    if data.method is None:
+        done, attempts = await accept(engine, merchant, order, key=key), []
+    else:
+        done = await order_and_attempt(engine, merchant, order, read_method(data.method), key=key)
+        attempts = [done.attempt]
     return Response(
-        payment_document(payment, engine.public_url, attempts),
-        status_code=201 if accepted.created else 200,
+        payment_document(done.payment, engine.public_url, attempts),
+        status_code=201 if done.created else 200,
     )
 
 
