@@ -9,6 +9,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
@@ -20,6 +21,8 @@ from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
 REFUNDS = load_statements("refunds")
+ATTEMPTS = msgspec.json.Decoder(list[Attempt])
+REFUND_LIST = msgspec.json.Decoder(list[Refund])
 
 ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 MAX_DESCRIPTION: Final = 127
@@ -205,6 +208,30 @@ async def show(engine: Engine, scope: Scope, payment_id: str) -> Payment:
         SQL.payment_of_id, scope.merchant_id, scope.live, payment_id
     )
     return _found(row, "payment_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFull:
+    """A payment with its attempts and its refunds (surplus too), the oldest first."""
+
+    payment: Payment
+    attempts: list[Attempt]
+    refunds: list[Refund]
+
+
+async def show_in_full(engine: Engine, scope: Scope, payment_id: str) -> InFull:
+    """Raises InvalidId, or Missing when it is not there for this merchant and mode."""
+    parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
+    row = await engine.database.fetch_row(
+        SQL.payment_in_full, scope.merchant_id, scope.live, payment_id
+    )
+    payment = _found(row, "payment_id")
+    assert row is not None  # noqa: S101 - or it would not have been found
+    return InFull(
+        payment=payment,
+        attempts=ATTEMPTS.decode(row["attempts"]),
+        refunds=REFUND_LIST.decode(row["refunds"]),
+    )
 
 
 async def show_order(engine: Engine, scope: Scope, order_id: str) -> Payment:

@@ -57,6 +57,15 @@ WHERE merchant_id = $1 AND live = $2 AND key = $3;
 -- name: payment_of_id
 SELECT * FROM payment WHERE merchant_id = $1 AND live = $2 AND payment_id = $3;
 
+-- name: payment_in_full
+-- The payment, and as JSON its attempts and refunds, the oldest first.
+SELECT p.*,
+  (SELECT coalesce(json_agg(a ORDER BY a.attempt_id), '[]')::text FROM attempt a
+   WHERE a.merchant_id = $1 AND a.payment_id = $3) AS attempts,
+  (SELECT coalesce(json_agg(r ORDER BY r.refund_id), '[]')::text FROM refund r
+   WHERE r.merchant_id = $1 AND r.payment_id = $3) AS refunds
+FROM payment p WHERE p.merchant_id = $1 AND p.live = $2 AND p.payment_id = $3;
+
 -- name: payment_of_order
 SELECT * FROM payment WHERE merchant_id = $1 AND live = $2 AND order_id = $3;
 
