@@ -31,7 +31,7 @@ async def check_body(request: Request[Any, Any, Any]) -> None:
 def read_strictly(body: bytes, kind: Any) -> Any:
     """The body as a ``kind``; raises Refused naming the field and the remedy."""
     try:
-        json.loads(body, object_pairs_hook=_object, parse_float=_float, parse_constant=_float)
+        STRICT.decode(body.decode())
         return msgspec.json.decode(body, type=kind, strict=True)
     except msgspec.ValidationError as error:
         text = str(error)
@@ -115,3 +115,6 @@ def _float(text: str) -> NoReturn:
         field="body",
         remedy="give amounts in whole minor units (fen, cents), without a decimal point",
     )
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_float)

@@ -83,7 +83,8 @@ class QuickDoors:
         headers = _headers(scope)
         length = _length(headers, MAX_BODY_BYTES)
         given, key = headers.get("idempotency-key"), None
-        if length is None or headers.get("content-type") != JSON:
+        media_type = headers.get("content-type", "").partition(";")[0].rstrip()
+        if length is None or media_type != JSON:
             return None
         if given is not None and not IDEMPOTENCY_KEY.fullmatch(given):
             return None
