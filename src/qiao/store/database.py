@@ -100,6 +100,7 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
         self._pool = pool
+        self._taken = 0
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         raw = await self._take()
@@ -165,15 +166,24 @@ class Database:
             await self._give_back(raw)
 
     async def _take(self) -> "PoolConnectionProxy[Record]":
-        # Where one is idle there is nothing to wait for, and a timer costs more than taking it.
-        waits = self._pool.get_idle_size() == 0
-        with _translated(lambda: True):
-            return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+        # A timer costs as much as taking one, and is needed only where all are taken: connecting
+        # has a time-out of its own.
+        waits = self._taken >= self._pool.get_max_size()
+        self._taken += 1
+        try:
+            with _translated(lambda: True):
+                return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+        except BaseException:
+            self._taken -= 1
+            raise
 
     async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
         # What was asked for has happened or has failed by now; this changes neither.
-        with suppress(StoreUnavailable), _translated(lambda: True):
-            await self._pool.release(raw)
+        try:
+            with suppress(StoreUnavailable), _translated(lambda: True):
+                await self._pool.release(raw)
+        finally:
+            self._taken -= 1
 
 
 @asynccontextmanager
