@@ -7,7 +7,7 @@ UV      = $$(sh scripts/find-uv)
 ARGS   ?=
 JOBS   ?= auto
 
-.PHONY: help setup demo test lint fmt docs lock clean
+.PHONY: help setup demo test bench lint fmt docs lock clean
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -25,6 +25,9 @@ demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells th
 test: setup ## the whole test suite, files in parallel
 	@sh scripts/bring-chromium
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
+	$(BIN)/python -m bench $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts
 	$(BIN)/ruff format --check .

@@ -28,7 +28,8 @@ from qiao.domain.errors import InvalidInput
 from qiao.engine.closing import close
 from qiao.engine.ledger import balances, prove
 from qiao.engine.notifications import receive
-from qiao.engine.payments import list_payments
+from qiao.engine.ordering import order_and_attempt
+from qiao.engine.payments import list_payments, show_order
 from qiao.engine.records import Payment
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import Scope
@@ -75,6 +76,19 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(target=payments, minor=st.integers(1, 5))
     def accept(self, minor: int) -> Payment:
         return self.run(self.world.accept(minor))
+
+    @rule(
+        target=payments,
+        minor=st.integers(1, 5),
+        code=st.sampled_from([None, "284561", "000000"]),
+        faults=FAULTS,
+    )
+    def order(self, minor: int, code: str | None, faults: list[Fault | None]) -> Payment:
+        self.world.transport.faults[:] = faults
+        order, method = self.world.order(minor), self.world.method(code)
+        scope = self.world.scope
+        self.attempted(order_and_attempt(self.world.engine, scope, order, method))
+        return self.run(show_order(self.world.engine, scope, order.order_id))
 
     @rule(payment=payments, code=st.sampled_from([None, "284561", "000000"]), faults=FAULTS)
     def attempt(self, payment: Payment, code: str | None, faults: list[Fault | None]) -> None:

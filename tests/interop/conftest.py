@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 import aiohttp
 import pytest
 import pytest_asyncio
-from tests.interop.harness import OpenSdk, Sdk, Shop, running, shop
 
 from qiao.channels.requests import Context
 from qiao.simulators import alipay, wechat
 from qiao.transport.asynchronous import AsyncTransport
+from tests.interop.harness import OpenSdk, Sdk, Shop, running, shop
 
 TIME_SCALE = 100.0
 

@@ -14,6 +14,13 @@ from urllib.parse import parse_qsl, urlsplit
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives import serialization
+from yarl import URL
+
+from qiao.channels.requests import Context, PaymentQuery, Product
+from qiao.channels.wire import HttpRequest
+from qiao.simulators.alipay import Simulator
+from qiao.simulators.alipay.book import BUYER_ID
+from qiao.simulators.alipay.codec import CHINA
 from tests.interop.alipay import (
     AMOUNT,
     WITHOUT_A_REQUEST,
@@ -26,13 +33,6 @@ from tests.interop.alipay import (
     submit,
 )
 from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
-from yarl import URL
-
-from qiao.channels.requests import Context, PaymentQuery, Product
-from qiao.channels.wire import HttpRequest
-from qiao.simulators.alipay import Simulator
-from qiao.simulators.alipay.book import BUYER_ID
-from qiao.simulators.alipay.codec import CHINA
 
 MODES = [("ordinary", "utf-8"), ("ordinary", "gbk"), ("sha1", "utf-8"), ("provider", "utf-8")]
 TEA = {"subject": "绿茶 Green tea {250 g} / \"best\" & 'cheap'", "total_amount": "12.50"}

@@ -7,10 +7,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
-from tests.interop.harness import OpenSdk
 
 from qiao.crypto.certificates import alipay_root_serial
 from qiao.simulators.alipay import Credentials
+from tests.interop.harness import OpenSdk
 
 NAME = {
     NameOID.COUNTRY_NAME: "CN",

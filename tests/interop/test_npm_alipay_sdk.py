@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
-from tests.interop.alipay import channel_of, parameters_of, requests_of, submit
-from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
 
 from qiao.channels.requests import Context
 from qiao.simulators.alipay import Simulator
+from tests.interop.alipay import channel_of, parameters_of, requests_of, submit
+from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
 
 APPS = ["ordinary", "sha1", "certificate", "encrypted", "provider"]
 TEA = {"subject": "绿茶 Green tea {250 g} / \"best\" & 'cheap' 100%", "totalAmount": "12.50"}

@@ -7,12 +7,12 @@ from urllib.parse import urlsplit
 
 import aiohttp
 import pytest
-from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve
-from tests.interop.wechat import channel_of, requests_of
 
 from qiao.channels.requests import Context
 from qiao.simulators.wechat import Simulator
 from qiao.simulators.wechat.book import CHINA
+from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve
+from tests.interop.wechat import channel_of, requests_of
 
 MODES = ["ordinary", "certificate"]
 

@@ -11,6 +11,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
+
+from qiao.channels.requests import Context, Product
+from qiao.simulators.alipay import Simulator
+from qiao.simulators.alipay.book import BUYER_ID
+from qiao.simulators.alipay.codec import CHINA
 from tests.interop.alipay import (
     WITHOUT_A_REQUEST,
     channel_of,
@@ -19,11 +24,6 @@ from tests.interop.alipay import (
     requests_of,
 )
 from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, new_code
-
-from qiao.channels.requests import Context, Product
-from qiao.simulators.alipay import Simulator
-from qiao.simulators.alipay.book import BUYER_ID
-from qiao.simulators.alipay.codec import CHINA
 
 APPS = ["ordinary", "sha1", "certificate", "provider"]
 TEA = {"subject": "绿茶 Green tea / 250 g & 'best'", "total_amount": "12.50"}

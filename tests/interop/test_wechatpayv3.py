@@ -12,8 +12,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
-from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, listener, new_code
-from tests.interop.wechat import NOTIFY_URL, channel_of, order, requests_of
 
 from qiao.channels.requests import (
     Context,
@@ -24,6 +22,8 @@ from qiao.domain.money import Money
 from qiao.domain.outcomes import ClientParameters, Pending
 from qiao.simulators.wechat import Merchant, Simulator
 from qiao.simulators.wechat.book import CHINA, OPENID
+from tests.interop.harness import OpenSdk, Sdk, SdkError, Shop, approve, listener, new_code
+from tests.interop.wechat import NOTIFY_URL, channel_of, order, requests_of
 
 SUB = {"sub_mchid": "1900000101"}
 MODES = ["ordinary", "certificate", "provider"]

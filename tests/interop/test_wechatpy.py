@@ -7,7 +7,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-from tests.interop.harness import OpenSdk, Sdk, SdkError, approve, new_code, shop
 
 from qiao.channels.interface import PaymentNotification
 from qiao.channels.requests import (
@@ -26,6 +25,7 @@ from qiao.domain.outcomes import ClientParameters, Pending, Succeeded
 from qiao.simulators.wechat import Simulator
 from qiao.simulators.wechat.book import CHINA, OPENID
 from qiao.transport.asynchronous import AsyncTransport
+from tests.interop.harness import OpenSdk, Sdk, SdkError, approve, new_code, shop
 
 NOTIFY_URL = "https://shop.example/notify"
 SIGN_TYPES = ["MD5", "HMAC-SHA256"]

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from tests.simulation.world import Gone, Network, SimulatedWorld
-
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
@@ -17,6 +15,7 @@ from qiao.engine.payments import Order, accept, payment_now
 from qiao.engine.records import Attempt, Payment, Refund
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import Engine, IdempotencyKey
+from tests.simulation.world import Gone, Network, SimulatedWorld
 
 Result = TypeVar("Result")
 CODES = (None, None, "284561", "284561", "000000")

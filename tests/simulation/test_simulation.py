@@ -12,10 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from tests.simulation.actors import Buyer, Told, break_things, calm
-from tests.simulation.loop import SimulatedLoop
-from tests.simulation.store import Server
-from tests.simulation.world import Process, SimulatedWorld
 
 from qiao.engine.ledger import balances, prove
 from qiao.engine.merchants import add_merchant
@@ -25,6 +21,10 @@ from qiao.engine.runtime import Scope
 from qiao.engine.webhooks import add_endpoint
 from qiao.testing.bank import Bank
 from qiao.testing.world import ACCOUNT_ID
+from tests.simulation.actors import Buyer, Told, break_things, calm
+from tests.simulation.loop import SimulatedLoop
+from tests.simulation.store import Server
+from tests.simulation.world import Process, SimulatedWorld
 
 SEEDS = int(os.environ.get("QIAO_TEST_SEEDS", "40"))
 ONLY = os.environ.get("QIAO_TEST_SEED")

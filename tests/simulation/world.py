@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
-
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse, Operation
 from qiao.crypto.sealing import Seal
 from qiao.domain.outcomes import NotSent, Unknown
@@ -22,6 +20,7 @@ from qiao.store.outbox import Worker
 from qiao.testing.bank import BANK, Bank
 from qiao.testing.world import ACCOUNT_ID
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
+from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
 
 Result = TypeVar("Result")
 BEGINNING = datetime(2026, 3, 1, tzinfo=UTC)

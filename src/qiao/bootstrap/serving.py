@@ -3,8 +3,9 @@
 import asyncio
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 import structlog
 import uvicorn
@@ -18,6 +19,16 @@ from qiao.web.app import create_app
 log = structlog.get_logger(__name__)
 MAX_CONCURRENT_REQUESTS = 512
 GRACE_SECONDS = 20
+Result = TypeVar("Result")
+
+
+def run(process: Coroutine[Any, Any, Result]) -> Result:
+    """Run a process to its end, on uvloop where uvicorn brought it (everywhere but Windows)."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.run(process)
+    return uvloop.run(process)
 
 
 @asynccontextmanager

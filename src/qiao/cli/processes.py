@@ -1,6 +1,5 @@
 """``qiao serve`` and ``qiao worker``."""
 
-import asyncio
 from contextlib import nullcontext
 from typing import Annotated
 
@@ -9,7 +8,7 @@ import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import listen, serving, until_signalled, working
+from qiao.bootstrap.serving import listen, run, serving, until_signalled, working
 from qiao.cli.output import Json, out, print_json
 
 
@@ -36,7 +35,7 @@ def serve(
 ) -> None:
     """Serve the API, the cashier and the channels' notifications until stopped."""
     config = load_config()
-    asyncio.run(
+    run(
         _serve(
             config,
             host=host or config.host,
@@ -47,9 +46,9 @@ def serve(
     )
 
 
-def worker() -> None:
+def worker(*, as_json: Json = False) -> None:
     """Work jobs off until stopped: questions to channels, refunds, webhooks."""
-    asyncio.run(_work(load_config()))
+    run(_work(load_config(), as_json=as_json))
 
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
@@ -68,6 +67,13 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
             await until_signalled(tell)
 
 
-async def _work(config: Config) -> None:
+async def _work(config: Config, *, as_json: bool) -> None:
     async with open_engine(config) as engine, working(engine):
-        await until_signalled(lambda: out.print("Qiao works jobs off"))
+
+        def tell() -> None:
+            if as_json:
+                print_json({"worker": True})
+            else:
+                out.print("Qiao works jobs off")
+
+        await until_signalled(tell)

@@ -12,6 +12,7 @@ from typing import Final
 from qiao.domain.errors import InvalidId
 
 _ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+_PAIRS: Final = tuple(first + second for first in _ALPHABET for second in _ALPHABET)
 _BODY: Final = re.compile(r"[0-7][0-9abcdefghjkmnpqrstvwxyz]{25}", re.ASCII)
 RANDOM_BYTES: Final = 10
 """How many random bytes one id takes."""
@@ -79,4 +80,4 @@ def order_number(attempt_id: str) -> str:
 
 
 def _encode(value: int) -> str:
-    return "".join(_ALPHABET[value >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(120, -1, -10)])

@@ -1,9 +1,17 @@
-"""Channel accounts: kept sealed in the database, opened once and held while they do not change."""
+"""Channel accounts: kept sealed in the database, opened once and held while they do not change.
 
+Which accounts there are is held for a second too, to spare a query for each request. So a change
+takes effect in every process within that second, in the one that makes it at once; and no attempt
+starts on an account that has changed or was disabled, for the statement that starts it compares
+``version``.
+"""
+
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import entry_points
+from typing import Final
 
 import asyncpg
 import msgspec
@@ -17,6 +25,8 @@ from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
 SQL = load_statements("merchants")
+HELD_SECONDS: Final = 1.0
+MAX_HELD: Final = 10_000
 
 
 def installed_channels() -> dict[str, ChannelType]:
@@ -27,12 +37,13 @@ def installed_channels() -> dict[str, ChannelType]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One merchant's account at one channel, ready to work with."""
+    """One merchant's account at one channel, ready to work with; ``version``: its last change."""
 
     merchant_id: str
     account_id: str
     live: bool
     channel: Channel
+    version: datetime
 
     @property
     def channel_id(self) -> str:
@@ -48,7 +59,9 @@ class Accounts:
         self._database = database
         self._seal = seal
         self._channels = channels
-        self._opened: dict[tuple[str, str], tuple[datetime, Account]] = {}
+        self._opened: dict[tuple[str, str], Account] = {}
+        self._held: dict[tuple[str, str], tuple[float, Account]] = {}
+        self._usable: dict[tuple[str, bool], tuple[float, list[Account]]] = {}
 
     @property
     def channels(self) -> Mapping[str, ChannelType]:
@@ -80,6 +93,7 @@ class Accounts:
             given: str | None = await self._database.fetch_value(SQL.put_account, *values)
         except asyncpg.UniqueViolationError:  # the id is another account's
             given = None
+        self.forget(merchant_id)
         if given is None:
             raise Conflict(
                 f"there is another account of that id, or {name!r} is one of another channel",
@@ -89,12 +103,28 @@ class Accounts:
             )
         return given
 
+    def forget(self, merchant_id: str) -> None:
+        """Look the merchant's accounts up again: one has changed."""
+        for key in [key for key in self._held if key[0] == merchant_id]:
+            del self._held[key]
+        for live in (False, True):
+            self._usable.pop((merchant_id, live), None)
+
     async def of_id(self, merchant_id: str, account_id: str) -> Account:
         """The account, also when it is disabled: what was begun on it must come to an end."""
+        key = (merchant_id, account_id)
+        held = self._held.get(key)
+        if held is not None and time.monotonic() < held[0]:
+            return held[1]
+        until = time.monotonic() + HELD_SECONDS
         row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
         if row is None:
             raise Missing("no such account", field="account", remedy="look at its address again")
-        return self._open(row)
+        account = self._open(row)
+        if len(self._held) >= MAX_HELD:
+            self._held.clear()
+        self._held[key] = (until, account)
+        return account
 
     async def settings_named(
         self, channel: str, name: str, *, merchant_id: str | None = None
@@ -119,8 +149,17 @@ class Accounts:
 
     async def usable(self, merchant_id: str, *, live: bool) -> list[Account]:
         """The enabled accounts, in the order in which they are to be tried."""
+        key = (merchant_id, live)
+        held = self._usable.get(key)
+        if held is not None and time.monotonic() < held[0]:
+            return held[1]
+        until = time.monotonic() + HELD_SECONDS
         rows = await self._database.fetch(SQL.accounts, merchant_id, live)
-        return [self._open(row) for row in rows]
+        accounts = [self._open(row) for row in rows]
+        if len(self._usable) >= MAX_HELD:
+            self._usable.clear()
+        self._usable[key] = (until, accounts)
+        return accounts
 
     async def choose(
         self, merchant_id: str, *, live: bool, channel: str, product: Product, currency: str
@@ -152,9 +191,9 @@ class Accounts:
 
     def _open(self, row: asyncpg.Record) -> Account:
         key = (row["merchant_id"], row["account_id"])
-        held = self._opened.get(key)
-        if held and held[0] == row["updated_at"]:
-            return held[1]
+        opened = self._opened.get(key)
+        if opened is not None and opened.version == row["updated_at"]:
+            return opened
         kind = self._channels[row["channel"]]
         settings = kind.settings.read(msgspec.json.decode(self._seal.open(row["sealed_settings"])))
         account = Account(
@@ -162,6 +201,7 @@ class Accounts:
             account_id=row["account_id"],
             live=row["live"],
             channel=kind.open(settings),
+            version=row["updated_at"],
         )
-        self._opened[key] = (row["updated_at"], account)
+        self._opened[key] = account
         return account

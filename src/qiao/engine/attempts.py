@@ -19,7 +19,7 @@ from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pe
 from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
 from qiao.engine.accounts import Account
 from qiao.engine.errors import Conflict
-from qiao.engine.payments import attempts_of, replayed, show
+from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -29,6 +29,8 @@ from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
 OPEN: Final = sorted(sources(PAYMENT, PaymentEvent.PAY))
+STARTS: Final = 2
+"""How often to try to start an attempt: an account that is held may have changed meanwhile."""
 LEASE: Final = timedelta(seconds=30)
 """How long a sending may take; after that whoever asks takes it for lost, and asks the channel."""
 SETTLING_WINDOW: Final = timedelta(minutes=10)
@@ -76,6 +78,17 @@ async def attempt(
         if _same(earlier, method):
             return await _resend(engine, payment, earlier, method)
         await _give_up(engine, earlier)
+    for _ in range(STARTS):
+        if (started := await _start(engine, scope, payment, method, key)) is not None:
+            return started
+        engine.accounts.forget(scope.merchant_id)
+    raise _not_open()
+
+
+async def _start(
+    engine: Engine, scope: Scope, payment: Payment, method: Method, key: IdempotencyKey | None
+) -> Attempt | None:
+    """A new attempt; None when the payment is not open, or the account not what it was."""
     account = await engine.accounts.choose(
         scope.merchant_id,
         live=scope.live,
@@ -85,7 +98,7 @@ async def attempt(
     )
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)
-    operation = _creation(engine, account, payment, method, reference)
+    operation = creation(engine, account, payment, method, reference)
     try:
         row = await engine.database.fetch_row(
             SQL.start_attempt,
@@ -101,20 +114,27 @@ async def attempt(
             key.key if key else None,
             key.body_digest if key else None,
             engine.now(),
+            account.version,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
         raise _in_progress() from None
     if row is None:
         operation.close()
-        raise _not_open()
-    started = read(Attempt, row)
+        return None
+    return await send(engine, read(Attempt, row), operation)
+
+
+async def send(engine: Engine, started: Attempt, operation: Operation[PaymentOutcome]) -> Attempt:
+    """Let the operation of an attempt go out, and settle what comes of it."""
     outcome = await engine.transport.run(operation)
     if isinstance(outcome, NotSent):
-        await not_sent(engine, started, outcome.reason)
+        now = await not_sent(engine, started, outcome.reason)
     else:
-        await settle(engine, started, outcome)
-    return await _hurried(engine, await attempt_of_id(engine, scope.merchant_id, attempt_id))
+        now = await settle(engine, started, outcome)
+    if now is None:
+        now = await attempt_of_id(engine, started.merchant_id, started.attempt_id)
+    return await _hurried(engine, now)
 
 
 async def _resend(engine: Engine, payment: Payment, earlier: Attempt, method: Method) -> Attempt:
@@ -127,11 +147,12 @@ async def _resend(engine: Engine, payment: Payment, earlier: Attempt, method: Me
     if earlier.state is AttemptState.SENDING or shown:
         return earlier
     account = await engine.accounts.of_id(earlier.merchant_id, earlier.account_id)
-    operation = _creation(engine, account, payment, method, earlier.reference)
+    operation = creation(engine, account, payment, method, earlier.reference)
     outcome = await engine.transport.run(operation)
+    now = None
     if not isinstance(outcome, Declined):  # "known already" is no proof that it was not paid
-        await settle(engine, earlier, outcome)
-    return await attempt_of_id(engine, earlier.merchant_id, earlier.attempt_id)
+        now = await settle(engine, earlier, outcome)
+    return now or await attempt_of_id(engine, earlier.merchant_id, earlier.attempt_id)
 
 
 async def _hurried(engine: Engine, attempt: Attempt) -> Attempt:
@@ -149,17 +170,21 @@ async def _hurried(engine: Engine, attempt: Attempt) -> Attempt:
     return attempt
 
 
-def _creation(
-    engine: Engine, account: Account, payment: Payment, method: Method, reference: str
+def creation(
+    engine: Engine,
+    account: Account,
+    order: Payment | NewPayment,
+    method: Method,
+    reference: str,
 ) -> Operation[PaymentOutcome]:
     """The channel's operation, run up to its first request. Raises InvalidInput."""
     request = PaymentRequest(
         reference=reference,
-        amount=payment.amount,
+        amount=order.amount,
         product=method.product,
-        description=payment.description,
+        description=order.description,
         notify_url=engine.notify_url(account.merchant_id, account.account_id),
-        expires_at=payment.expires_at,
+        expires_at=order.expires_at,
         return_url=method.return_url,
         payer=method.payer,
         auth_code=method.auth_code,

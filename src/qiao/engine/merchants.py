@@ -13,7 +13,7 @@ from qiao.store.sql import load_statements
 SQL = load_statements("merchants")
 MAX_NAME: Final = 64
 KEY_PREFIX: Final = {False: "sk_test_", True: "sk_live_"}
-HELD_SECONDS: Final = 5.0
+HELD_SECONDS: Final = 1.0
 """How long a revoked key may still work in a process that has just seen it."""
 MAX_HELD: Final = 10_000
 

@@ -4,11 +4,12 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Final
+from datetime import datetime, timedelta
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import asyncpg
+import msgspec
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
@@ -20,6 +21,8 @@ from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
 REFUNDS = load_statements("refunds")
+ATTEMPTS = msgspec.json.Decoder(list[Attempt])
+REFUND_LIST = msgspec.json.Decoder(list[Refund])
 
 ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 MAX_DESCRIPTION: Final = 127
@@ -104,19 +107,38 @@ class Accepted:
     created: bool
 
 
-async def accept(
-    engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
-) -> Accepted:
-    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return Accepted(payment=await show(engine, scope, known), created=False)
-    expires_at = engine.now() + timedelta(seconds=order.expires_in_seconds)
-    payment_id = engine.new_id(IdKind.PAYMENT)
-    try:
-        row = await engine.database.fetch_row(
-            SQL.accept_payment,
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """An order about to be accepted, under its payment's id."""
+
+    order: Order
+    payment_id: str
+    expires_at: datetime
+
+    @classmethod
+    def of(cls, engine: Engine, order: Order) -> Self:
+        return cls(
+            order=order,
+            payment_id=engine.new_id(IdKind.PAYMENT),
+            expires_at=engine.now() + timedelta(seconds=order.expires_in_seconds),
+        )
+
+    @property
+    def amount(self) -> Money:
+        return self.order.amount
+
+    @property
+    def description(self) -> str:
+        return self.order.description
+
+    def values(
+        self, engine: Engine, scope: Scope, key: IdempotencyKey | None
+    ) -> tuple[object, ...]:
+        """What the statements that accept a payment take first."""
+        order = self.order
+        return (
             scope.merchant_id,
-            payment_id,
+            self.payment_id,
             scope.live,
             order.order_id,
             order.amount.minor,
@@ -126,10 +148,22 @@ async def accept(
             order.return_url,
             dict(order.metadata),
             base64.urlsafe_b64encode(engine.random(24)).decode(),
-            expires_at,
+            self.expires_at,
             engine.new_id(IdKind.EVENT),
             key.key if key else None,
             key.body_digest if key else None,
+        )
+
+
+async def accept(
+    engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
+) -> Accepted:
+    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
+    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+        return Accepted(payment=await show(engine, scope, known), created=False)
+    try:
+        row = await engine.database.fetch_row(
+            SQL.accept_payment, *NewPayment.of(engine, order).values(engine, scope, key)
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "idempotency_key_once" and key is not None:
@@ -174,6 +208,30 @@ async def show(engine: Engine, scope: Scope, payment_id: str) -> Payment:
         SQL.payment_of_id, scope.merchant_id, scope.live, payment_id
     )
     return _found(row, "payment_id")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InFull:
+    """A payment with its attempts and its refunds (surplus too), the oldest first."""
+
+    payment: Payment
+    attempts: list[Attempt]
+    refunds: list[Refund]
+
+
+async def show_in_full(engine: Engine, scope: Scope, payment_id: str) -> InFull:
+    """Raises InvalidId, or Missing when it is not there for this merchant and mode."""
+    parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
+    row = await engine.database.fetch_row(
+        SQL.payment_in_full, scope.merchant_id, scope.live, payment_id
+    )
+    payment = _found(row, "payment_id")
+    assert row is not None  # noqa: S101 - or it would not have been found
+    return InFull(
+        payment=payment,
+        attempts=ATTEMPTS.decode(row["attempts"]),
+        refunds=REFUND_LIST.decode(row["refunds"]),
+    )
 
 
 async def show_order(engine: Engine, scope: Scope, order_id: str) -> Payment:

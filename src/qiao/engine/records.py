@@ -52,17 +52,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     amount_minor: int
     currency: str
     state: AttemptState
-    action: dict[str, Any] | None
-    channel_reference: str | None
-    captured_minor: int
-    reserved_minor: int
-    code: str | None
-    channel_code: str | None
-    channel_message: str | None
-    reason: str | None
+    action: dict[str, Any] | None = None
+    channel_reference: str | None = None
+    captured_minor: int = 0
+    reserved_minor: int = 0
+    code: str | None = None
+    channel_code: str | None = None
+    channel_message: str | None = None
+    reason: str | None = None
     expires_at: datetime
     sent_at: datetime
-    paid_at: datetime | None
+    paid_at: datetime | None = None
     created_at: datetime
 
     @property

@@ -44,16 +44,17 @@ BROUGHT_MONEY = frozenset({AttemptState.SUCCEEDED, AttemptState.SURPLUS})
 SURPLUS_REASON = "money that was not asked for"
 
 
-async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> None:
+async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> Attempt | None:
     """Make ``outcome`` true in the books; again changes nothing.
 
+    Gives the attempt as it is now, where that is known without asking the database once more.
     NotFound and NotSent of a question say nothing by themselves and are left to who asked.
     """
     match outcome:
         case Succeeded():
             await _succeed(engine, attempt, outcome)
         case Pending():
-            await _move(
+            return await _move(
                 engine,
                 attempt,
                 AttemptEvent.WAIT,
@@ -61,11 +62,11 @@ async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> N
                 channel_reference=outcome.channel_reference,
             )
         case Declined():
-            await _move(engine, attempt, AttemptEvent.DECLINE, declined=outcome)
+            return await _move(engine, attempt, AttemptEvent.DECLINE, declined=outcome)
         case Closed():
-            await _move(engine, attempt, AttemptEvent.CLOSE)
+            return await _move(engine, attempt, AttemptEvent.CLOSE)
         case Unknown():
-            await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
+            return await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
         case Authorized():
             await note_anomaly(
                 engine, attempt, "authorized", {"amount": outcome.amount.minor}
@@ -74,11 +75,12 @@ async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> N
             pass
         case _:
             assert_never(outcome)
+    return None
 
 
-async def not_sent(engine: Engine, attempt: Attempt, reason: str) -> None:
+async def not_sent(engine: Engine, attempt: Attempt, reason: str) -> Attempt | None:
     """The attempt's first request provably never went out: another one may start at once."""
-    await _move(engine, attempt, AttemptEvent.FAIL_TO_SEND, reason=reason)
+    return await _move(engine, attempt, AttemptEvent.FAIL_TO_SEND, reason=reason)
 
 
 async def close_attempt(engine: Engine, attempt: Attempt, reason: str) -> None:
@@ -191,10 +193,10 @@ async def _move(
     channel_reference: str | None = None,
     declined: Declined | None = None,
     reason: str | None = None,
-) -> None:
-    """Move the attempt if its table knows the event in the state that it is in now."""
+) -> Attempt | None:
+    """Move the attempt if its table knows the event in the state that it is in now; or None."""
     states = sorted(sources(ATTEMPT, event))
-    await engine.database.execute(
+    row = await engine.database.fetch_row(
         SQL.move_attempt,
         attempt.merchant_id,
         attempt.reference,
@@ -207,3 +209,4 @@ async def _move(
         declined.channel_message if declined else None,
         reason,
     )
+    return None if row is None else read(Attempt, row)

@@ -69,12 +69,8 @@ class Connection:
         self._ended = False
 
     def _is_lost(self) -> bool:
-        if self._ended:  # using it now is a mistake of ours, and must look like one
-            return False
-        try:
-            return self._raw.is_closed()
-        except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
-            return True
+        # Using it when it has ended is a mistake of ours, and must look like one.
+        return not self._ended and _is_closed(self._raw)
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         with _translated(self._is_lost):
@@ -104,22 +100,39 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
         self._pool = pool
+        self._taken = 0
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
-        async with self._connection() as connection:
-            return await connection.fetch(sql, *args)
+        raw = await self._take()
+        try:
+            with _translated(lambda: _is_closed(raw)):
+                return await raw.fetch(sql, *args)
+        finally:
+            await self._give_back(raw)
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
-        async with self._connection() as connection:
-            return await connection.fetch_row(sql, *args)
+        raw = await self._take()
+        try:
+            with _translated(lambda: _is_closed(raw)):
+                return await raw.fetchrow(sql, *args)
+        finally:
+            await self._give_back(raw)
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
-        async with self._connection() as connection:
-            return await connection.fetch_value(sql, *args)
+        raw = await self._take()
+        try:
+            with _translated(lambda: _is_closed(raw)):
+                return await raw.fetchval(sql, *args)
+        finally:
+            await self._give_back(raw)
 
     async def execute(self, sql: str, *args: object) -> str:
-        async with self._connection() as connection:
-            return await connection.execute(sql, *args)
+        raw = await self._take()
+        try:
+            with _translated(lambda: _is_closed(raw)):
+                return await raw.execute(sql, *args)
+        finally:
+            await self._give_back(raw)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -144,16 +157,33 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        with _translated(lambda: True):
-            raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+        raw = await self._take()
         connection = Connection(raw)
         try:
             yield connection
         finally:
             connection._ended = True  # noqa: SLF001
-            # What was asked for has happened or has failed by now; this changes neither.
+            await self._give_back(raw)
+
+    async def _take(self) -> "PoolConnectionProxy[Record]":
+        # A timer costs as much as taking one, and is needed only where all are taken: connecting
+        # has a time-out of its own.
+        waits = self._taken >= self._pool.get_max_size()
+        self._taken += 1
+        try:
+            with _translated(lambda: True):
+                return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+        except BaseException:
+            self._taken -= 1
+            raise
+
+    async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
+        # What was asked for has happened or has failed by now; this changes neither.
+        try:
             with suppress(StoreUnavailable), _translated(lambda: True):
                 await self._pool.release(raw)
+        finally:
+            self._taken -= 1
 
 
 @asynccontextmanager
@@ -226,6 +256,13 @@ async def _close(pool: "asyncpg.Pool[Record]") -> None:
     except BaseException:
         pool.terminate()
         raise
+
+
+def _is_closed(raw: RawConnection) -> bool:
+    try:
+        return raw.is_closed()
+    except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
+        return True
 
 
 @contextmanager

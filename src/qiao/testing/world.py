@@ -46,23 +46,28 @@ class World:
     account_id: str = ACCOUNT_ID
     orders: int = field(default=0)
 
-    async def accept(self, minor: int = 1000, **more: object) -> Payment:
+    def order(self, minor: int = 1000, **more: object) -> Order:
         self.orders += 1
-        order = Order(
+        return Order(
             order_id=f"order-{self.orders}",
             amount=Money(minor, "CNY"),
             description="tea",
             **more,  # type: ignore[arg-type]  # a test names the order's own fields
         )
-        return (await accept(self.engine, self.scope, order)).payment
+
+    def method(self, code: str | None = None) -> Method:
+        """By that payment code, or by a QR code."""
+        product = Product.CODE if code else Product.QR
+        return Method(channel="bank", product=product, auth_code=code)
+
+    async def accept(self, minor: int = 1000, **more: object) -> Payment:
+        return (await accept(self.engine, self.scope, self.order(minor, **more))).payment
 
     async def attempt(
         self, payment: Payment, *faults: Fault | None, code: str | None = None
     ) -> Attempt:
         self.transport.faults[:] = faults
-        product = Product.CODE if code else Product.QR
-        method = Method(channel="bank", product=product, auth_code=code)
-        return await attempt(self.engine, self.scope, payment.payment_id, method)
+        return await attempt(self.engine, self.scope, payment.payment_id, self.method(code))
 
     async def paid(self, minor: int = 1000) -> Payment:
         payment = await self.accept(minor)

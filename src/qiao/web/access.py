@@ -31,10 +31,7 @@ def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
 
 async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: lets in who brings an API key, and remembers whose it is. Raises Refused."""
-    scheme, _space, key = connection.headers.get("authorization", "").partition(" ")
-    scope = None
-    if scheme.lower() == "bearer" and key.isascii():
-        scope = await doors_of(connection).keys.scope_of(key.strip())
+    scope = await who_asks(doors_of(connection), connection.headers.get("authorization", ""))
     if scope is None:
         raise Refused(
             401,
@@ -44,6 +41,14 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
             remedy="send 'Authorization: Bearer sk_…' with a key of this server",
         )
     connection.scope["state"]["merchant"] = scope
+
+
+async def who_asks(doors: Doors, authorization: str) -> Scope | None:
+    """Whose key the header holds; None when it is nobody's."""
+    scheme, _space, key = authorization.partition(" ")
+    if scheme.lower() != "bearer" or not key.isascii():
+        return None
+    return await doors.keys.scope_of(key.strip())
 
 
 async def provide_engine(request: Request[Any, Any, Any]) -> Engine:

@@ -31,7 +31,7 @@ async def check_body(request: Request[Any, Any, Any]) -> None:
 def read_strictly(body: bytes, kind: Any) -> Any:
     """The body as a ``kind``; raises Refused naming the field and the remedy."""
     try:
-        json.loads(body, object_pairs_hook=_object, parse_float=_float, parse_constant=_float)
+        STRICT.decode(body.decode())
         return msgspec.json.decode(body, type=kind, strict=True)
     except msgspec.ValidationError as error:
         text = str(error)
@@ -58,8 +58,11 @@ def read_strictly(body: bytes, kind: Any) -> Any:
 def idempotency_key(request: Request[Any, Any, Any], body: bytes) -> IdempotencyKey | None:
     """The key of the request, bound to its method, path and body. Raises Refused."""
     key = request.headers.get("idempotency-key")
-    if key is None:
-        return None
+    return None if key is None else bound_key(key, request.method, request.url.path, body)
+
+
+def bound_key(key: str, method: str, path: str, body: bytes) -> IdempotencyKey:
+    """Raises Refused when it is not one."""
     if not IDEMPOTENCY_KEY.fullmatch(key):
         raise Refused(
             400,
@@ -68,7 +71,7 @@ def idempotency_key(request: Request[Any, Any, Any], body: bytes) -> Idempotency
             field="Idempotency-Key",
             remedy="give 1 to 128 printable ASCII characters without spaces, such as a UUID",
         )
-    head = f"{request.method} {request.url.path}\n".encode()
+    head = f"{method} {path}\n".encode()
     return IdempotencyKey(key=key, body_digest=hashlib.sha256(head + body).digest())
 
 
@@ -112,3 +115,6 @@ def _float(text: str) -> NoReturn:
         field="body",
         remedy="give amounts in whole minor units (fen, cents), without a decimal point",
     )
+
+
+STRICT = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_float)

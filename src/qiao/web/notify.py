@@ -9,12 +9,14 @@ from qiao.channels.wire import HttpMessage
 from qiao.engine.notifications import receive
 from qiao.web.access import doors_of
 
+MAX_NOTIFICATION_BYTES = 256 * 1024
+
 
 @route(
     "/notify/{merchant_id:str}/{account_id:str}",
     http_method=[HttpMethod.GET, HttpMethod.POST],
     include_in_schema=False,
-    request_max_body_size=256 * 1024,
+    request_max_body_size=MAX_NOTIFICATION_BYTES,
 )
 async def notify(
     merchant_id: FromPath[str], account_id: FromPath[str], request: Request[Any, Any, Any]

@@ -82,16 +82,9 @@ def describe(error: Exception) -> Problem:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's handler for every exception."""
-    told = describe(error)
-    if told.status >= 500:
-        log.error("request_failed", path=request.url.path, error=type(error).__name__)
-    headers = {"content-type": "application/problem+json"}
-    if told.status == 401:
-        headers["www-authenticate"] = "Bearer"
+    told, headers = describe_for(request.url.path, error)
     if told.status == 405:
         headers["allow"] = ", ".join(sorted(_methods(request)))
-    if told.status == 503:
-        headers["retry-after"] = "1"
     return Response(
         msgspec.json.encode(told),
         status_code=told.status,
@@ -109,6 +102,19 @@ def _parameter(error: ValidationException) -> dict[str, str]:
     missing = re.search(r"'([^']+)'", error.detail)
     field = missing[1] if missing else "request"
     return {"title": error.detail.partition(" for ")[0], "field": field, "remedy": remedy}
+
+
+def describe_for(path: str, error: Exception) -> tuple[Problem, dict[str, str]]:
+    """The problem, and the headers under which it goes out. What is our own fault is logged."""
+    told = describe(error)
+    if told.status >= 500:
+        log.error("request_failed", path=path, error=type(error).__name__)
+    headers = {"content-type": "application/problem+json"}
+    if told.status == 401:
+        headers["www-authenticate"] = "Bearer"
+    if told.status == 503:
+        headers["retry-after"] = "1"
+    return told, headers
 
 
 def _methods(request: Request[Any, Any, Any]) -> set[str]:

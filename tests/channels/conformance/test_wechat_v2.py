@@ -17,7 +17,6 @@ from xml.sax.saxutils import escape
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from lxml import etree
-from tests.channels.conformance.certificates import identity
 
 from qiao.channels.conformance import (
     Account,
@@ -35,6 +34,7 @@ from qiao.channels.wechat import channel_type
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action
+from tests.channels.conformance.certificates import identity
 
 GATEWAY = "https://api.mch.weixin.test"
 OAUTH = "https://api.weixin.test"

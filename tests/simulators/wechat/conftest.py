@@ -9,7 +9,6 @@ import aiohttp
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from tests.simulators.wechat.v2_shop import OpenV2, Shop
 
 from qiao.channels.interface import Channel
 from qiao.channels.requests import Context, PaymentRequest, Product
@@ -17,6 +16,7 @@ from qiao.channels.wechat import WechatV2Channel, channel_type
 from qiao.domain.money import Money
 from qiao.simulators.wechat import Credentials, Simulator, new_credentials
 from qiao.transport.asynchronous import AsyncTransport
+from tests.simulators.wechat.v2_shop import OpenV2, Shop
 
 CREDENTIALS = new_credentials()
 

@@ -5,15 +5,6 @@ import asyncio
 import aiohttp
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from tests.simulators.wechat.v2_shop import (
-    OpenV2,
-    Order,
-    about,
-    approve,
-    asked,
-    back,
-    new_code,
-)
 
 from qiao.channels.requests import (
     Context,
@@ -34,6 +25,15 @@ from qiao.simulators.wechat import Simulator
 from qiao.simulators.wechat.authority import Authority, pem
 from qiao.transport.asynchronous import AsyncTransport
 from qiao.transport.blocking import BlockingTransport
+from tests.simulators.wechat.v2_shop import (
+    OpenV2,
+    Order,
+    about,
+    approve,
+    asked,
+    back,
+    new_code,
+)
 
 
 async def post(http: aiohttp.ClientSession, path: str, body: bytes) -> tuple[int, str]:

@@ -7,18 +7,6 @@ from typing import cast
 
 import aiohttp
 import pytest
-from tests.simulators.wechat.v2_shop import (
-    SIGN_TYPES,
-    OpenV2,
-    Order,
-    Shop,
-    about,
-    approve,
-    asked,
-    back,
-    new_code,
-    settled,
-)
 from yarl import URL
 
 from qiao.channels.interface import PayerIdentity, PaymentNotification, RefundNotification
@@ -47,6 +35,18 @@ from qiao.simulators.kit.faults import Fault, FaultKind
 from qiao.simulators.wechat import Simulator
 from qiao.simulators.wechat.book import CHINA, OPENID
 from qiao.transport.asynchronous import AsyncTransport
+from tests.simulators.wechat.v2_shop import (
+    SIGN_TYPES,
+    OpenV2,
+    Order,
+    Shop,
+    about,
+    approve,
+    asked,
+    back,
+    new_code,
+    settled,
+)
 
 
 @pytest.mark.parametrize("sign_type", SIGN_TYPES)

@@ -18,12 +18,53 @@ WITH key AS (
 )
 SELECT (accepted.row).* FROM accepted;
 
+-- name: accept_and_attempt
+-- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
+-- changed or was disabled, nothing is written and no row comes back.
+WITH account AS (
+  SELECT account_id FROM channel_account
+  WHERE merchant_id = $1 AND account_id = $17 AND enabled AND updated_at = $18
+), key AS (
+  INSERT INTO idempotency_key (merchant_id, live, key, body_digest, resource_id)
+  SELECT $1, $3, given.key, $15, given.resource_id
+  FROM account, (VALUES ($14::text, $2), ($14::text || '/attempt', $16)) AS given (key, resource_id)
+  WHERE $14::text IS NOT NULL
+), accepted AS (
+  INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
+                       description, methods, return_url, metadata, cashier_token, expires_at)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM account
+  RETURNING payment AS row
+), told AS (
+  INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
+  SELECT $1, $13, $3, $2, 'payment.created', payment_document(accepted.row) FROM accepted
+), started AS (
+  INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
+                       reference, amount_minor, currency, state, expires_at, sent_at)
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22 FROM account
+), later AS (
+  INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
+  SELECT $1, given.kind, given.subject_id, '{}', given.run_at
+  FROM account, (VALUES ('close_payment', $2, $12::timestamptz),
+                        ('query_attempt', $16, $22::timestamptz + $23)
+                ) AS given (kind, subject_id, run_at)
+)
+SELECT (accepted.row).* FROM accepted;
+
 -- name: idempotent
 SELECT body_digest, resource_id FROM idempotency_key
 WHERE merchant_id = $1 AND live = $2 AND key = $3;
 
 -- name: payment_of_id
 SELECT * FROM payment WHERE merchant_id = $1 AND live = $2 AND payment_id = $3;
+
+-- name: payment_in_full
+-- The payment, and as JSON its attempts and refunds, the oldest first.
+SELECT p.*,
+  (SELECT coalesce(json_agg(a ORDER BY a.attempt_id), '[]')::text FROM attempt a
+   WHERE a.merchant_id = $1 AND a.payment_id = $3) AS attempts,
+  (SELECT coalesce(json_agg(r ORDER BY r.refund_id), '[]')::text FROM refund r
+   WHERE r.merchant_id = $1 AND r.payment_id = $3) AS refunds
+FROM payment p WHERE p.merchant_id = $1 AND p.live = $2 AND p.payment_id = $3;
 
 -- name: payment_of_order
 SELECT * FROM payment WHERE merchant_id = $1 AND live = $2 AND order_id = $3;
@@ -38,10 +79,13 @@ WHERE merchant_id = $1 AND live = $2 AND ($3::text IS NULL OR payment_id < $3)
 ORDER BY payment_id DESC LIMIT $5;
 
 -- name: start_attempt
+-- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts.
 WITH open AS (
   SELECT * FROM payment
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
     AND expires_at > $12 AND close_requested_at IS NULL
+    AND EXISTS (SELECT FROM channel_account WHERE merchant_id = $1 AND account_id = $4
+                AND enabled AND updated_at = $13)
   FOR UPDATE
 ), key AS (
   INSERT INTO idempotency_key (merchant_id, live, key, body_digest, resource_id)

@@ -9,18 +9,18 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 from qiao.domain.money import Money
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
 from qiao.engine.closing import close
+from qiao.engine.ordering import Ordered, order_and_attempt
 from qiao.engine.payments import (
+    Accepted,
     Order,
     accept,
     attempts_of,
     list_payments,
-    payment_now,
-    refunds_of,
     show,
+    show_in_full,
 )
-from qiao.engine.records import Payment
 from qiao.engine.refunds import refund, show_refund
-from qiao.engine.runtime import Engine, IdempotencyKey
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.web.access import TheEngine, TheMerchant
 from qiao.web.api.documents import (
     AttemptDocument,
@@ -65,22 +65,37 @@ def read_method(given: MethodInput) -> Method:
     )
 
 
-async def _whole(engine: Engine, payment: Payment) -> PaymentDocument:
-    return payment_document(
-        payment,
-        engine.public_url,
-        await attempts_of(engine, payment),
-        await refunds_of(engine, payment),
+async def in_full(engine: Engine, merchant: Scope, payment_id: str) -> PaymentDocument:
+    """The payment with its attempts and refunds. Raises InvalidId, Missing."""
+    found = await show_in_full(engine, merchant, payment_id)
+    return payment_document(found.payment, engine.public_url, found.attempts, found.refunds)
+
+
+async def create(
+    engine: Engine, merchant: Scope, data: PaymentInput, key: IdempotencyKey | None
+) -> tuple[PaymentDocument, int]:
+    """Accept, and attempt where a method is given; the document and the status to answer."""
+    order = Order(
+        order_id=data.order_id,
+        amount=Money(data.amount, data.currency),
+        description=data.description,
+        methods=tuple(data.methods),
+        return_url=data.return_url,
+        metadata=data.metadata,
+        expires_in_seconds=data.expires_in,
     )
+    done: Accepted | Ordered
+    if data.method is None:
+        done, attempts = await accept(engine, merchant, order, key=key), []
+    else:
+        done = await order_and_attempt(engine, merchant, order, read_method(data.method), key=key)
+        attempts = [done.attempt]
+    document = payment_document(done.payment, engine.public_url, attempts)
+    return document, 201 if done.created else 200
 
 
 async def _key(request: AnyRequest) -> IdempotencyKey | None:
     return idempotency_key(request, await request.body())
-
-
-def _for_attempt(key: IdempotencyKey | None) -> IdempotencyKey | None:
-    """The attempt that the same request asks for has a key of its own."""
-    return key and IdempotencyKey(key=f"{key.key}/attempt", body_digest=key.body_digest)
 
 
 @post(
@@ -100,27 +115,8 @@ async def create_payment(
 
     The same order number gives the same payment, with 200 instead of 201.
     """
-    key = await _key(request)
-    order = Order(
-        order_id=data.order_id,
-        amount=Money(data.amount, data.currency),
-        description=data.description,
-        methods=tuple(data.methods),
-        return_url=data.return_url,
-        metadata=data.metadata,
-        expires_in_seconds=data.expires_in,
-    )
-    accepted = await accept(engine, merchant, order, key=key)
-    payment, attempts = accepted.payment, []
-    if data.method is not None:
-        method = read_method(data.method)
-        tried = await attempt(engine, merchant, payment.payment_id, method, key=_for_attempt(key))
-        attempts = [tried]
-        payment = await payment_now(engine, merchant.merchant_id, payment.payment_id)
-    return Response(
-        payment_document(payment, engine.public_url, attempts),
-        status_code=201 if accepted.created else 200,
-    )
+    document, status = await create(engine, merchant, data, await _key(request))
+    return Response(document, status_code=status)
 
 
 @get("/payments", responses=refusals(), tags=["Payments"])
@@ -143,7 +139,7 @@ async def get_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> PaymentDocument:
     """The payment with its attempts and refunds."""
-    return await _whole(engine, await show(engine, merchant, payment_id))
+    return await in_full(engine, merchant, payment_id)
 
 
 @post(
@@ -177,7 +173,7 @@ async def query_payment(
     for one in await attempts_of(engine, payment):
         if one.state in UNSETTLED:
             await ask(engine, one)
-    return await _whole(engine, await show(engine, merchant, payment_id))
+    return await in_full(engine, merchant, payment_id)
 
 
 @post(
@@ -187,7 +183,8 @@ async def close_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> PaymentDocument:
     """Close it now, or as soon as no attempt can bring money any more; a paid one stays paid."""
-    return await _whole(engine, await close(engine, merchant, payment_id))
+    await close(engine, merchant, payment_id)
+    return await in_full(engine, merchant, payment_id)
 
 
 @post(

@@ -1,0 +1,112 @@
+"""Accept an order and attempt it at once: the usual request, in two statements.
+
+The first accepts the payment and commits its attempt as *sending*, before a byte goes out; the
+second settles what the channel said. Whatever is not usual goes the ordinary way, one step after
+the other, and so means the same: an order or a key that is known already, a method that cannot be
+used, an account that has just changed.
+"""
+
+from dataclasses import dataclass, replace
+
+import asyncpg
+
+from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind, order_number
+from qiao.domain.states import AttemptState
+from qiao.engine.attempts import LEASE, Method, attempt, creation, send
+from qiao.engine.payments import NewPayment, Order, accept, payment_now
+from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.store.sql import load_statements
+
+SQL = load_statements("payments")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ordered:
+    """The payment and its attempt; ``created`` is False when the order was already known."""
+
+    payment: Payment
+    attempt: Attempt
+    created: bool
+
+
+async def order_and_attempt(
+    engine: Engine, scope: Scope, order: Order, method: Method, *, key: IdempotencyKey | None = None
+) -> Ordered:
+    """Accept ``order`` and attempt it; raises what ``accept`` and ``attempt`` raise.
+
+    An order whose attempt is refused stays accepted, for another attempt.
+    """
+    ordered = await _at_once(engine, scope, order, method, key)
+    if ordered is None:
+        accepted = await accept(engine, scope, order, key=key)
+        # The attempt that the same request asks for has a key of its own.
+        own = key and replace(key, key=f"{key.key}/attempt")
+        payment_id = accepted.payment.payment_id
+        tried = await attempt(engine, scope, payment_id, method, key=own)
+        ordered = Ordered(payment=accepted.payment, attempt=tried, created=accepted.created)
+    elif ordered.attempt.state is AttemptState.PENDING:
+        return ordered  # and so the payment is open, as it was accepted
+    payment = await payment_now(engine, scope.merchant_id, ordered.payment.payment_id)
+    return replace(ordered, payment=payment)
+
+
+async def _at_once(
+    engine: Engine, scope: Scope, order: Order, method: Method, key: IdempotencyKey | None
+) -> Ordered | None:
+    """None when it must go the ordinary way; then nothing was written and nothing was sent."""
+    if order.methods and method.channel not in order.methods:
+        return None
+    new = NewPayment.of(engine, order)
+    attempt_id = engine.new_id(IdKind.ATTEMPT)
+    reference, now = order_number(attempt_id), engine.now()
+    try:
+        account = await engine.accounts.choose(
+            scope.merchant_id,
+            live=scope.live,
+            channel=method.channel,
+            product=method.product,
+            currency=order.amount.currency,
+        )
+        operation = creation(engine, account, new, method, reference)
+    except InvalidInput:
+        return None
+    try:
+        row = await engine.database.fetch_row(
+            SQL.accept_and_attempt,
+            *new.values(engine, scope, key),
+            attempt_id,
+            account.account_id,
+            account.version,
+            method.channel,
+            method.product,
+            reference,
+            now,
+            LEASE,
+        )
+    except asyncpg.UniqueViolationError:
+        operation.close()
+        return None
+    if row is None:
+        operation.close()
+        engine.accounts.forget(scope.merchant_id)
+        return None
+    payment = read(Payment, row)
+    started = Attempt(
+        merchant_id=scope.merchant_id,
+        attempt_id=attempt_id,
+        payment_id=payment.payment_id,
+        account_id=account.account_id,
+        channel=method.channel,
+        product=method.product,
+        reference=reference,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
+        state=AttemptState.SENDING,
+        expires_at=payment.expires_at,
+        sent_at=now,
+        created_at=payment.created_at,
+    )
+    tried = await send(engine, started, operation)
+    return Ordered(payment=payment, attempt=tried, created=True)
