@@ -140,7 +140,7 @@ class EmbeddedPostgres:
                             tempfile.mkdtemp(prefix="discarded-", dir=self._folder.parent)
                         )
                         self._folder.rename(doomed / "postgres")
-                        shutil.rmtree(doomed)
+                        _remove(doomed)
 
     @contextmanager
     def _exclusively(self) -> Iterator[None]:
@@ -448,6 +448,15 @@ def _let_pass(path: Path, user: pwd.struct_passwd) -> None:
         if found.st_uid != user.pw_uid and not found.st_mode & stat.S_IXOTH:
             folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
             log.warning("folder_opened_for_postgres", folder=str(folder), user=user.pw_name)
+
+
+def _remove(folder: Path) -> None:
+    """All of it, though somebody who came too late may still put a file into it."""
+    for _ in range(100):
+        with suppress(OSError):
+            shutil.rmtree(folder)
+            return
+    shutil.rmtree(folder)
 
 
 def _quoted(value: str) -> str:
