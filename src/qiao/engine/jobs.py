@@ -10,7 +10,7 @@ from qiao.engine.payments import payment_now
 from qiao.engine.refunds import FINAL, refund_now, work
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
-from qiao.engine.webhooks import Sender
+from qiao.engine.webhooks import deliver
 from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
 
 GIVE_UP_AFTER: Final = timedelta(days=7)
@@ -22,7 +22,6 @@ MAX_PACE_SECONDS: Final = 3600.0
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
     """A handler for every kind of job that the engine's statements put in."""
-    sender = Sender(engine)
 
     async def query_attempt(job: Job) -> Verdict:
         attempt = await attempt_of_id(engine, job.merchant_id, job.subject_id)
@@ -59,7 +58,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
 
     async def deliver_webhook(job: Job) -> Verdict:
         event_id, _, endpoint_id = job.subject_id.partition(":")
-        again = await sender.deliver(job.merchant_id, event_id, endpoint_id)
+        again = await deliver(engine, job.merchant_id, event_id, endpoint_id)
         return Done() if again is None else Again(after_seconds=again)
 
     return {

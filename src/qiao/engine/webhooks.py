@@ -8,9 +8,8 @@ body, however often it is sent.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import asyncpg
 import msgspec
@@ -20,7 +19,6 @@ from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
 from qiao.engine.errors import Missing
-from qiao.engine.gathering import Gathered
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
@@ -42,9 +40,6 @@ RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_40
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how every secret begins
 SECRET_BYTES: Final = 32
 TIMEOUT_SECONDS: Final = 15.0
-MAX_SECRETS: Final = 1000
-DeliveryKey: TypeAlias = tuple[str, str, str]
-"""The ids of the merchant, the event and the endpoint."""
 KEY_BYTES: Final = range(24, 65)
 SUCCESS: Final = range(200, 300)
 
@@ -147,70 +142,30 @@ async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) 
     engine.wake()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Outcome:
-    """How one try ended, as the books keep it."""
-
-    key: DeliveryKey
-    state: str
-    status: int | None
-    error: str | None
-
-
-class Sender:
-    """Sends events; what many sendings ask of the database at one moment is asked at once."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._find = Gathered(self._find_all)
-        self._note = Gathered(self._note_all)
-        self._secrets: dict[bytes, str] = {}
-
-    async def deliver(self, merchant_id: str, event_id: str, endpoint_id: str) -> float | None:
-        """Send an event once; in how many seconds to send it again, None when that is not needed.
-
-        What came of it is committed when this returns.
-        """
-        key = (merchant_id, event_id, endpoint_id)
-        row = await self._find(key)
-        if row is None or row["state"] != "pending" or not row["enabled"]:
-            return None
-        body = event_body(event_id, row["type"], row["created_at"], row["data"])
-        secret = self._opened(row["sealed_secret"])
-        headers = signed_headers(secret, event_id, self._engine.now(), body)
-        answer = await self._engine.transport.run(_post(row["url"], headers, body))
-        retry_after, status, error = None, None, None
-        if isinstance(answer, int):
-            status = answer
-            error = None if status in SUCCESS else f"it answered {status}"
-        else:
-            error = answer.reason
-        if error is not None and row["tries"] < len(RETRY_AFTER_SECONDS):
-            retry_after = float(RETRY_AFTER_SECONDS[row["tries"]])
-        state = "delivered" if error is None else "pending" if retry_after else "failed"
-        await self._note(_Outcome(key=key, state=state, status=status, error=error))
-        return retry_after
-
-    async def _find_all(self, keys: Sequence[DeliveryKey]) -> list[asyncpg.Record | None]:
-        columns = [list(column) for column in zip(*keys, strict=True)]
-        rows = await self._engine.database.fetch(SQL.deliveries_of_keys, *columns)
-        found = {(row["merchant_id"], row["event_id"], row["endpoint_id"]): row for row in rows}
-        return [found.get(key) for key in keys]
-
-    async def _note_all(self, outcomes: Sequence[_Outcome]) -> list[None]:
-        columns = zip(
-            *((*one.key, one.state, one.status, one.error) for one in outcomes), strict=True
-        )
-        await self._engine.database.execute(SQL.note_deliveries, *map(list, columns))
-        return [None] * len(outcomes)
-
-    def _opened(self, sealed: bytes) -> str:
-        secret = self._secrets.get(sealed)
-        if secret is None:
-            if len(self._secrets) >= MAX_SECRETS:
-                self._secrets.clear()
-            secret = self._secrets[sealed] = self._engine.seal.open(sealed).decode()
-        return secret
+async def deliver(
+    engine: Engine, merchant_id: str, event_id: str, endpoint_id: str
+) -> float | None:
+    """Send an event once; in how many seconds to send it again, None when that is not needed."""
+    row = await engine.database.fetch_row(SQL.delivery, merchant_id, event_id, endpoint_id)
+    if row is None or row["state"] != "pending" or not row["enabled"]:
+        return None
+    body = event_body(event_id, row["type"], row["created_at"], row["data"])
+    secret = engine.seal.open(row["sealed_secret"]).decode()
+    headers = signed_headers(secret, event_id, engine.now(), body)
+    answer = await engine.transport.run(_post(row["url"], headers, body))
+    retry_after, status, error = None, None, None
+    if isinstance(answer, int):
+        status = answer
+        error = None if status in SUCCESS else f"it answered {status}"
+    else:
+        error = answer.reason
+    if error is not None and row["tries"] < len(RETRY_AFTER_SECONDS):
+        retry_after = float(RETRY_AFTER_SECONDS[row["tries"]])
+    state = "delivered" if error is None else "pending" if retry_after else "failed"
+    await engine.database.execute(
+        SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
+    )
+    return retry_after
 
 
 def event_body(event_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:

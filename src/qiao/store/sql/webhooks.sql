@@ -13,25 +13,20 @@ SELECT * FROM webhook_endpoint WHERE merchant_id = $1 AND live = $2 AND endpoint
 -- name: delete_endpoint
 DELETE FROM webhook_endpoint WHERE merchant_id = $1 AND live = $2 AND endpoint_id = $3 RETURNING endpoint_id;
 
--- name: deliveries_of_keys
--- $1 to $3: the ids of merchants, events and endpoints, one of each for every delivery.
-SELECT d.merchant_id, d.event_id, d.endpoint_id, d.state, d.tries, n.url, n.sealed_secret, n.enabled,
+-- name: delivery
+SELECT d.state, d.tries, d.first_tried_at, n.url, n.sealed_secret, n.enabled,
        e.type, e.data, e.created_at
-FROM unnest($1::text[], $2::text[], $3::text[]) AS given (merchant_id, event_id, endpoint_id)
-JOIN webhook_delivery d USING (merchant_id, event_id, endpoint_id)
+FROM webhook_delivery d
 JOIN event e ON e.merchant_id = d.merchant_id AND e.event_id = d.event_id
-JOIN webhook_endpoint n ON n.merchant_id = d.merchant_id AND n.endpoint_id = d.endpoint_id;
+JOIN webhook_endpoint n ON n.merchant_id = d.merchant_id AND n.endpoint_id = d.endpoint_id
+WHERE d.merchant_id = $1 AND d.event_id = $2 AND d.endpoint_id = $3;
 
--- name: note_deliveries
--- $1 to $3 as above; $4 state, $5 the answer's status, $6 error.
-UPDATE webhook_delivery d
-SET state = given.state, tries = tries + 1, last_status = given.status, last_error = given.error,
-    last_tried_at = now(), first_tried_at = coalesce(first_tried_at, now()),
-    delivered_at = CASE WHEN given.state = 'delivered' THEN now() ELSE delivered_at END
-FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::integer[], $6::text[])
-  AS given (merchant_id, event_id, endpoint_id, state, status, error)
-WHERE d.merchant_id = given.merchant_id AND d.event_id = given.event_id
-  AND d.endpoint_id = given.endpoint_id;
+-- name: note_delivery
+UPDATE webhook_delivery
+SET state = $4, tries = tries + 1, last_status = $5, last_error = $6, last_tried_at = now(),
+    first_tried_at = coalesce(first_tried_at, now()),
+    delivered_at = CASE WHEN $4 = 'delivered' THEN now() ELSE delivered_at END
+WHERE merchant_id = $1 AND event_id = $2 AND endpoint_id = $3;
 
 -- name: deliveries
 SELECT d.event_id, d.endpoint_id, e.type, d.state, d.tries, d.last_status, d.last_error,
