@@ -186,18 +186,17 @@ async def test_the_primary_dies_under_load(
 ) -> None:
     answers, stop = Answers(), asyncio.Event()
     url = platform.config.base_url
-    customers = [
-        asyncio.create_task(Customer(number, url, platform.key, simulator, answers).buy_until(stop))
-        for number in range(CUSTOMERS)
-    ]
-    took = []
-    async with asyncio.timeout(PATIENCE_SECONDS * FAILOVERS):
+    took: list[float] = []
+    async with asyncio.timeout(PATIENCE_SECONDS * FAILOVERS), asyncio.TaskGroup() as group:
+        for number in range(CUSTOMERS):
+            customer = Customer(number, url, platform.key, simulator, answers)
+            group.create_task(customer.buy_until(stop))
         for number in range(FAILOVERS):
             await answers.first_begun_after(time.monotonic())
             await asyncio.sleep(random.uniform(0.5, 2))  # anywhere in the middle of the work
             killed = time.monotonic()
             await asyncio.to_thread(pair.primary.kill)
-            serves = asyncio.create_task(answers.first_begun_after(time.monotonic()))
+            serves = group.create_task(answers.first_begun_after(time.monotonic()))
             await asyncio.to_thread(pair.fail_over)
             promoted = time.monotonic()
             took.append(await serves - killed)
@@ -206,9 +205,7 @@ async def test_the_primary_dies_under_load(
                 f" serves after {took[-1]:.2f} s; {len(answers.payments)} payments acknowledged"
             )
             await asyncio.to_thread(pair.repair)
-    stop.set()
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        await asyncio.gather(*customers)
+        stop.set()
     await nothing_is_sending(platform.engine)
     await platform.end()
     lost = await lost_answers(platform.engine, answers)

@@ -7,6 +7,7 @@ import typer
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
+from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
 from qiao.cli.ledger import ledger
@@ -25,7 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close):
+for command in (demo, serve, worker, channels, pay, query, refund, close, backup, restore):
     app.command()(command)
 app.add_typer(channel, name="channel", help="Make a new channel.")
 app.add_typer(merchant, name="merchant", help="Merchants.")

@@ -144,6 +144,9 @@ class Database:
             # A server that was demoted under us: it answers, and no connection to it is of use.
             if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
                 await self._pool.expire_connections()
+            if isinstance(error.__cause__, asyncpg.InternalClientError):
+                with suppress(asyncpg.InterfaceError):  # it has been taken back already
+                    raw.terminate()
             raise
         finally:
             connection._ended = True  # noqa: SLF001
@@ -201,7 +204,12 @@ def connecting(url: str) -> Iterator[None]:
         yield
     except asyncpg.ClientConfigurationError as error:
         raise wrong from error
-    except (*UNAVAILABLE, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        *UNAVAILABLE,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         raise StoreUnavailable(f"cannot connect to the database: {_name(error)}") from error
 
 
@@ -231,7 +239,8 @@ async def _close(pool: "asyncpg.Pool[Record]") -> None:
 def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
-    except UNAVAILABLE as error:
+    except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
+        # The last: asyncpg was cut off in the middle of an answer, and cannot use the connection.
         raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
     except asyncpg.InterfaceError as error:
         # Either the connection is gone, or we used it wrongly: a mistake that must be seen.

@@ -55,6 +55,15 @@ SETTINGS = {
     "max_connections": "200",
     "log_error_verbosity": "terse",
 }
+# The module archives a segment through a file of another name, synced before it gets its own; it
+# accepts one that is there already only if it is the same, and no shell is involved. The server
+# keeps every segment until then. The time-out bounds what a lost disk takes with it.
+ARCHIVE_SETTINGS = {
+    "archive_mode": "on",
+    "archive_library": "basic_archive",
+    "archive_timeout": "60s",
+    "summarize_wal": "on",  # for incremental backups
+}
 # For servers whose data nobody will miss.
 FAST_SETTINGS = {
     "fsync": "off",
@@ -68,9 +77,11 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def embedded_postgres(home: Path, *, fast: bool = False) -> AsyncIterator[str]:
+async def embedded_postgres(
+    home: Path, *, fast: bool = False, archive: Path | None = None
+) -> AsyncIterator[str]:
     """The URL of a running server whose data are in ``home``; see ``EmbeddedPostgres``."""
-    server = EmbeddedPostgres(home, fast=fast)
+    server = EmbeddedPostgres(home, fast=fast, archive=archive)
     try:
         await asyncio.to_thread(server.start)
         yield server.url
@@ -81,15 +92,21 @@ async def embedded_postgres(home: Path, *, fast: bool = False) -> AsyncIterator[
 class EmbeddedPostgres:
     """One user of the server in ``home``: ``start`` once, then ``stop`` once. Both block.
 
-    ``fast`` gives up durability for speed, and is for tests only.
+    ``fast`` gives up durability for speed, and is for tests only. ``archive`` is a folder into
+    which the write-ahead log is archived. Both take effect when the server is started: one that
+    runs already for somebody else goes on as it is.
     """
 
-    def __init__(self, home: Path, *, fast: bool = False) -> None:
+    def __init__(self, home: Path, *, fast: bool = False, archive: Path | None = None) -> None:
         self._folder = home.expanduser().resolve() / "postgres"
         self._data = self._folder / "data"
         self._run_folder = self._folder / "run"
         self._sockets = _socket_folder(self._run_folder)
         self._settings = SETTINGS | (FAST_SETTINGS if fast else {})
+        self._archive = archive.expanduser().resolve() if archive and not fast else None
+        if self._archive is not None:
+            self._settings |= ARCHIVE_SETTINGS
+            self._settings["basic_archive.archive_directory"] = str(self._archive)
         self._fast = fast
         self._mutex = threading.Lock()
         self._users: int | None = None  # the descriptor that holds the shared lock
@@ -98,7 +115,16 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Of the database ``qiao``, as its owner, who may also create databases."""
-        return f"postgresql://qiao@/qiao?host={quote(str(self._sockets), safe='/')}&port={PORT}"
+        return self._url("qiao")
+
+    @property
+    def administrators_url(self) -> str:
+        """The same as PostgreSQL's own role, who may copy the whole cluster."""
+        return self._url("postgres")
+
+    def _url(self, role: str) -> str:
+        place = f"host={quote(str(self._sockets), safe='/')}&port={PORT}"
+        return f"postgresql://{role}@/qiao?{place}"
 
     def start(self) -> None:
         """Return when the server answers. Raises StoreUnavailable; does nothing after a stop."""
@@ -184,8 +210,12 @@ class EmbeddedPostgres:
         for folder in {self._run_folder, self._sockets}:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._give(folder)
+        if self._archive is not None:
+            self._archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._give(self._archive)
         if os.geteuid() == 0:
-            let_pass(self._run_folder, self._user)
+            for folder in {self._run_folder, self._archive or self._run_folder}:
+                let_pass(folder, self._user)
 
     def _server_user(self) -> pwd.struct_passwd:
         try:
@@ -329,7 +359,7 @@ class EmbeddedPostgres:
                     "ident_file": str(self._folder / "ident.conf"),
                 }.items()
             ),
-            "hba.conf": "local all all peer map=qiao\n",
+            "hba.conf": "local all all peer map=qiao\nlocal replication postgres peer map=qiao\n",
             "ident.conf": f'qiao root all\nqiao "{self._user.pw_name}" all\n',
         }
         for name, text in files.items():
