@@ -7,7 +7,7 @@ UV      = $$(sh scripts/find-uv)
 ARGS   ?=
 JOBS   ?= auto
 
-.PHONY: help setup demo test lint fmt lock clean
+.PHONY: help setup demo test torture lint fmt lock clean
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -25,6 +25,9 @@ demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells th
 test: setup ## the whole test suite, files in parallel
 	@sh scripts/bring-chromium
 	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+
+torture: setup ## the database's primary dies twenty times under load; shows how long each took
+	QIAO_TEST_FAILOVERS=20 $(BIN)/pytest tests/disaster/test_failover.py -s $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts
 	$(BIN)/ruff format --check .

@@ -18,10 +18,11 @@ import pytest
 
 from qiao.crypto.sealing import Seal
 from qiao.engine.ledger import prove
+from qiao.store.backup import for_libpq
 from qiao.store.database import open_database
 from qiao.store.embedded import EmbeddedPostgres
-from qiao.store.migrate import migrate
-from qiao.testing.servers import until
+from qiao.store.migrate import migrate, status
+from qiao.testing.servers import Pair, Server, free_port, until
 from qiao.testing.world import SCOPE, make_world
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -272,3 +273,60 @@ def test_without_an_archive(place: Place) -> None:
     assert "without an archive" in said
     place.told("restore", source, "--into", into)
     assert payments(Path(into)) == []
+
+
+def test_a_server_of_your_own(pair: Pair, folder: Path) -> None:
+    """By its URL of several hosts; what it lacks is named; it starts again on what was restored."""
+    asyncio.run(migrate(pair.url))
+    pair.primary.ask("ALTER DATABASE qiao SET search_path = public")
+    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
+    environment = {**kept, "QIAO_HOME": str(folder / "home"), "QIAO_DATABASE_URL": pair.url}
+
+    def qiao(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            [*QIAO, *arguments],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+    refused = qiao("backup", str(folder / "full"))
+    assert refused.returncode == 1
+    assert "give the role the attribute REPLICATION" in refused.stderr
+    assert list(folder.glob("*full*")) == []
+    pair.primary.ask("ALTER ROLE qiao REPLICATION")
+    made = qiao("backup", str(folder / "full"), "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["embedded"] is False
+    done = qiao("restore", str(folder / "full"), "--into", str(folder / "back"))
+    assert done.returncode == 0, done.stderr
+    assert "start PostgreSQL" in done.stdout
+    restored = Server(folder, "restored", free_port())
+    (folder / "back/postgres/data").rename(restored.data)
+    try:
+        restored.start()
+        url = f"postgresql://qiao@127.0.0.1:{restored.port}/qiao"
+        assert asyncio.run(status(url)).is_current
+    finally:
+        restored.kill()
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "password"),
+    [
+        ("postgresql://me:hunter%402@one,two:5433/x", "postgresql://me@one,two:5433/x", "hunter@2"),
+        ("postgresql://me@one/x?password=p&sslmode=require", None, "p"),
+        ("postgresql://me@/x?host=/run/it", None, None),
+    ],
+)
+def test_no_password_among_the_arguments(
+    url: str, address: str | None, password: str | None
+) -> None:
+    told, environment = for_libpq(url)
+    assert environment.get("PGPASSWORD") == password
+    assert "hunter" not in told
+    assert "password" not in told
+    if address is not None:
+        assert told == address
