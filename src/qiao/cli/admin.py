@@ -105,6 +105,7 @@ def check(*, as_json: Json = False) -> None:
             "listens_on": f"{config.host}:{config.port}",
             "public_url": config.base_url,
             "seal": "from the configuration" if config.seal_keys else "a key file in home",
+            "backup_archive": config.backup_archive,
         },
         as_json=as_json,
     )

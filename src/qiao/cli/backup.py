@@ -65,6 +65,8 @@ async def _back_up(
 
 
 def _about_archive(made: Backup) -> str:
+    if made.archive_problem:
+        return f"[red]There is no good archive of the log[/]: {made.archive_problem}"
     if made.archive:
         return f"Restore it to any later moment with the log in {made.archive}"
     return "There is no archive of the log (backup_archive), so it restores to this moment alone"

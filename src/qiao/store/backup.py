@@ -49,6 +49,8 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     """Of Qiao's own server: the restored folder is a home for Qiao."""
     archive: str | None
     """Where the write-ahead log is archived."""
+    archive_problem: str | None = None
+    """Why the archive may not reach as far as it should."""
     parent: str | None
     seal_key_fingerprints: tuple[str, ...]
     """Of the keys without which the accounts' settings cannot be read."""
@@ -77,12 +79,14 @@ async def take_backup(
     partial = await asyncio.to_thread(_make_partial, target)
     try:
         await asyncio.to_thread(_copy, url, partial / BASE, parent)
+        problem = await _archive_problem(url) if archive and embedded else None
         backup = Backup(
             finished_at=await _server_clock(url),
             postgres_version=version,
             schema_revision=revision,
             embedded=embedded,
             archive=str(archive) if archive else None,
+            archive_problem=problem,
             parent=str(parent) if parent else None,
             seal_key_fingerprints=tuple(seal_key_fingerprints),
             seal_key_included=bool(seal_keys),
@@ -225,6 +229,17 @@ async def _server_version(url: str) -> str:
 async def _server_clock(url: str) -> datetime:
     moment: datetime = await _ask(url, "SELECT clock_timestamp()")
     return moment
+
+
+async def _archive_problem(url: str) -> str | None:
+    if await _ask(url, "SHOW archive_mode") != "on":
+        return "the server runs since before it was set; stop all of Qiao's processes once"
+    failed = await _ask(
+        url,
+        "SELECT last_failed_time FROM pg_stat_archiver"
+        " WHERE last_failed_time > coalesce(last_archived_time, '-infinity')",
+    )
+    return f"archiving failed at {failed.isoformat()}; server.log tells why" if failed else None
 
 
 async def _ask(url: str, sql: str) -> Any:
