@@ -148,6 +148,7 @@ def test_to_a_moment_between_two_payments(place: Place) -> None:
     made = place.told("backup", str(place.folder / "full"))
     assert made["seal_key_included"] is False
     assert made["seal_key_fingerprints"] == [Seal.fingerprint(place.key)]
+    assert (place.folder / "full/base/pg_wal" / made["first_segment"]).exists()
     after_backup = place.pay(2000)
     moment: datetime = place.ask("SELECT clock_timestamp()")
     too_late = place.pay(3000, 3001)

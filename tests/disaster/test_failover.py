@@ -8,6 +8,7 @@ import asyncio
 import os
 import random
 import signal
+import socket
 import statistics
 import sys
 import time
@@ -30,6 +31,7 @@ from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.simulators.alipay import Simulator, new_credentials
 from qiao.simulators.alipay.book import State
+from qiao.store.connecting import Connector
 from qiao.store.database import open_database
 from qiao.store.errors import StoreUnavailable
 from qiao.store.migrate import migrate, status
@@ -313,6 +315,12 @@ async def test_several_hosts_are_searched_for_the_primary(pair: Pair) -> None:
         assert (await status(url)).is_current
         async with open_database(url, min_size=1) as database:
             assert await database.fetch_value("SELECT pg_is_in_recovery()") is False
+    # A machine that vanishes sends no reset: the kernel has to give it up.
+    connection: Any = await Connector(pair.url)()
+    connected = connection._transport.get_extra_info("socket")
+    assert connected.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+    assert connected.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 8000
+    await connection.close()
     url = f"postgresql://qiao@127.0.0.1:{standby}/qiao?target_session_attrs=read-write"
     with pytest.raises(StoreUnavailable, match="TargetServerAttributeNotMatched"):
         async with open_database(url, min_size=1):

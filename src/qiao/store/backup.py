@@ -51,6 +51,8 @@ class Backup(msgspec.Struct, frozen=True, kw_only=True):
     """Where the write-ahead log is archived."""
     archive_problem: str | None = None
     """Why the archive may not reach as far as it should."""
+    first_segment: str
+    """Of the archive; what is older, this backup does not need."""
     parent: str | None
     seal_key_fingerprints: tuple[str, ...]
     """Of the keys without which the accounts' settings cannot be read."""
@@ -87,6 +89,7 @@ async def take_backup(
             embedded=embedded,
             archive=str(archive) if archive else None,
             archive_problem=problem,
+            first_segment=await asyncio.to_thread(_first_segment, partial / BASE),
             parent=str(parent) if parent else None,
             seal_key_fingerprints=tuple(seal_key_fingerprints),
             seal_key_included=bool(seal_keys),
@@ -188,6 +191,14 @@ def _copy(url: str, base: Path, parent: Path | None) -> None:
     # fmt: on
     if failure is not None:
         raise BackupFailed(f"pg_basebackup failed: {failure}{_advice(failure)}")
+
+
+def _first_segment(base: Path) -> str:
+    label = (base / "backup_label").read_text()
+    found = re.search(r"^START WAL LOCATION: \S+ \(file (\w+)\)$", label, re.MULTILINE)
+    if found is None:
+        raise BackupFailed("the backup's label does not say where its log begins")
+    return found[1]
 
 
 def _advice(failure: str) -> str:
