@@ -7,7 +7,7 @@ UV      = $$(sh scripts/find-uv)
 ARGS   ?=
 JOBS   ?= auto
 
-.PHONY: help setup demo test bench lint fmt docs lock clean
+.PHONY: help setup demo test bench torture lint fmt docs lock clean
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
 
@@ -28,6 +28,9 @@ test: setup ## the whole test suite, files in parallel
 
 bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
 	$(BIN)/python -m bench $(ARGS)
+
+torture: setup ## the database's primary dies twenty times under load; shows how long each took
+	QIAO_TEST_FAILOVERS=20 $(BIN)/pytest tests/disaster/test_failover.py -s $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts
 	$(BIN)/ruff format --check .

@@ -72,6 +72,8 @@ def test_a_new_channel(run: Run, tmp_path: Path) -> None:
 def test_the_database_and_the_configuration(run: Run) -> None:
     assert told(run("db", "status", "--json"))["up_to_date"] is True
     assert told(run("db", "migrate", "--json")) == {"applied": []}
+    statements = told(run("db", "distribution", "--json"))["statements"]
+    assert run("db", "distribution").stdout.splitlines() == statements
     shown = run("config", "check")
     assert "your own (database_url)" in shown.stdout
     assert "postgresql://" not in shown.stdout

@@ -27,6 +27,9 @@ class Config(Settings, frozen=True, kw_only=True):
     """Where data is kept when nothing else is said."""
     database_url: Secret | None = None
     """A PostgreSQL of your own; without it an embedded one runs in ``home``."""
+    backup_archive: str | None = None
+    """A folder for the embedded database's write-ahead log, so that backups can be restored to any
+    moment. With a PostgreSQL of your own: where that one archives to, for the backup to say so."""
     host: str = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: str | None = None
@@ -60,7 +63,7 @@ def load_config(environment: Mapping[str, str] | None = None) -> Config:
 def load_seal(config: Config) -> Seal:
     """The seal of the configuration, or of a key that is made once and kept in the home folder."""
     if config.seal_keys:
-        return _seal(config.seal_keys.split(","), "seal_keys")
+        return _seal(seal_keys(config), "seal_keys")
     path = Path(config.home) / SEAL_KEY_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -70,12 +73,19 @@ def load_seal(config: Config) -> Seal:
     else:
         with os.fdopen(descriptor, "w") as file:
             file.write(Seal.new_key())
-    return _seal(path.read_text().split(","), str(path))
+    return _seal(seal_keys(config), str(path))
+
+
+def seal_keys(config: Config) -> list[str]:
+    """The keys of the configuration or of the key file; none when there is neither."""
+    path = Path(config.home) / SEAL_KEY_FILE
+    text = config.seal_keys or (path.read_text() if path.exists() else "")
+    return [key.strip() for key in text.split(",") if key.strip()]
 
 
 def _seal(keys: list[str], field: str) -> Seal:
     try:
-        return Seal([key.strip() for key in keys])
+        return Seal(keys)
     except ValueError:
         raise InvalidInput(
             "not a sealing key", field=field, remedy="make one with: qiao config new-seal-key"

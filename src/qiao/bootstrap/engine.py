@@ -1,5 +1,6 @@
 """Open an engine: database, migrations, seal, transport, accounts."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -9,7 +10,7 @@ from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.runtime import Engine, Wake
 from qiao.store.clock import DatabaseClock
 from qiao.store.database import open_database
-from qiao.store.embedded import embedded_postgres
+from qiao.store.embedded import EmbeddedPostgres, embedded_postgres
 from qiao.store.migrate import migrate
 from qiao.transport.asynchronous import AsyncTransport
 
@@ -20,8 +21,26 @@ async def open_database_url(config: Config) -> AsyncIterator[str]:
     if config.database_url:
         yield config.database_url
         return
-    async with embedded_postgres(Path(config.home)) as url:
+    async with embedded_postgres(Path(config.home), archive=_archive(config)) as url:
         yield url
+
+
+@asynccontextmanager
+async def open_administrators_url(config: Config) -> AsyncIterator[str]:
+    """Of a role that may copy the whole cluster: the embedded server's own, or the configured."""
+    if config.database_url:
+        yield config.database_url
+        return
+    server = EmbeddedPostgres(Path(config.home), archive=_archive(config))
+    await asyncio.to_thread(server.start)
+    try:
+        yield server.administrators_url
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+def _archive(config: Config) -> Path | None:
+    return Path(config.backup_archive) if config.backup_archive else None
 
 
 @asynccontextmanager

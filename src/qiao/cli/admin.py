@@ -16,6 +16,8 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
 from qiao.engine.merchants import add_merchant, issue_api_key, merchant_name
 from qiao.engine.runtime import Engine, Scope
+from qiao.store.database import open_database
+from qiao.store.distribution import Distribution, read_distribution
 from qiao.store.migrate import SchemaStatus, migrate, status
 
 Result = TypeVar("Result")
@@ -108,6 +110,7 @@ def check(*, as_json: Json = False) -> None:
             "listens_on": f"{config.host}:{config.port}",
             "public_url": config.base_url,
             "seal": "from the configuration" if config.seal_keys else "a key file in home",
+            "backup_archive": config.backup_archive,
         },
         as_json=as_json,
     )
@@ -139,6 +142,27 @@ def database_migrate(*, as_json: Json = False) -> None:
         print_json({"applied": applied})
     else:
         out.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
+
+
+@database.command("distribution")
+def database_distribution(*, as_json: Json = False) -> None:
+    """The statements that distribute the tables by merchant, for Citus."""
+
+    async def work(url: str) -> Distribution:
+        async with open_database(url, min_size=1, max_size=1) as queries:
+            return await read_distribution(queries)
+
+    found = _with_url(load_config(), work)
+    if as_json:
+        print_json(
+            {
+                "reference": found.reference,
+                "distributed": found.distributed,
+                "statements": found.statements(),
+            }
+        )
+    else:
+        typer.echo("\n".join(found.statements()))
 
 
 def _with_url(config: Config, work: Callable[[str], Awaitable[Result]]) -> Result:

@@ -9,6 +9,7 @@ import typer
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
+from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
 from qiao.cli.doctor import doctor
@@ -37,7 +38,7 @@ PANELS = {
     "Run": (demo, serve, worker),
     "Pay": (pay, query, refund, close),
     "Develop": (listen, trigger, channels),
-    "Look after": (doctor,),
+    "Look after": (doctor, backup, restore),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -10,9 +10,9 @@ from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
 from qiao.domain.errors import InvalidInput
+from qiao.store.connecting import UNAVAILABLE, Connector
 from qiao.store.errors import StoreUnavailable
 
-CONNECT_TIMEOUT_SECONDS = 10.0
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 # The server's own limits, and the client's for a server that no longer answers at all: longer,
 # so that the server's clearer answer comes first.
@@ -27,15 +27,6 @@ SERVER_SETTINGS = {
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_TIMEOUT_SECONDS}s",
     "jit": "off",  # every statement is short; compiling one costs more than it saves
 }
-
-UNAVAILABLE = (
-    OSError,  # refused, reset, unreachable; a time-out too
-    asyncpg.PostgresConnectionError,
-    asyncpg.OperatorInterventionError,  # shutting down, starting up, statement_timeout
-    asyncpg.InsufficientResourcesError,  # too many connections, disk full
-    asyncpg.IdleInTransactionSessionTimeoutError,
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, or a primary that was demoted
-)
 
 RawConnection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 
@@ -161,6 +152,14 @@ class Database:
         connection = Connection(raw)
         try:
             yield connection
+        except StoreUnavailable as error:
+            # A server that was demoted under us: it answers, and no connection to it is of use.
+            if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+                await self._pool.expire_connections()
+            if isinstance(error.__cause__, asyncpg.InternalClientError):
+                with suppress(asyncpg.InterfaceError):  # it has been taken back already
+                    raw.terminate()
+            raise
         finally:
             connection._ended = True  # noqa: SLF001
             await self._give_back(raw)
@@ -192,6 +191,9 @@ async def open_database(
 ) -> AsyncIterator[Database]:
     """A Database on ``url``: ``postgresql://user@host:5432/name``, or ``?host=/socket/folder``.
 
+    Of several hosts (``host1,host2``) with ``?target_session_attrs=read-write`` it is the primary,
+    also after another one became it.
+
     ``max_size`` should not be below the number of requests that are admitted at once: waiting
     for a connection costs far more than an idle one. ``patient`` lets a statement take as long
     as it takes, for work over everything that is no request. StoreUnavailable when nobody answers
@@ -201,11 +203,11 @@ async def open_database(
     with connecting(url):
         pool = await asyncpg.create_pool(
             url,
+            connect=Connector(url),
             min_size=min_size,
             max_size=max_size,
             init=_prepare,
             reset=_leave,
-            timeout=CONNECT_TIMEOUT_SECONDS,
             command_timeout=None if patient else COMMAND_TIMEOUT_SECONDS,
             statement_cache_size=512,
             max_cached_statement_lifetime=0,
@@ -232,7 +234,12 @@ def connecting(url: str) -> Iterator[None]:
         yield
     except asyncpg.ClientConfigurationError as error:
         raise wrong from error
-    except (*UNAVAILABLE, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except (
+        *UNAVAILABLE,
+        asyncpg.PostgresError,
+        asyncpg.InterfaceError,
+        asyncpg.InternalClientError,
+    ) as error:
         raise StoreUnavailable(f"cannot connect to the database: {_name(error)}") from error
 
 
@@ -269,7 +276,8 @@ def _is_closed(raw: RawConnection) -> bool:
 def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
-    except UNAVAILABLE as error:
+    except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
+        # The last: asyncpg was cut off in the middle of an answer, and cannot use the connection.
         raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
     except asyncpg.InterfaceError as error:
         # Either the connection is gone, or we used it wrongly: a mistake that must be seen.

