@@ -88,6 +88,8 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         until(lambda: not self._processes())
+        # PostgreSQL would take one that is dead but not buried yet for a running server.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def answers(self) -> bool:
         return self._run("pg_isready", "-q", "-d", self.address) is None
