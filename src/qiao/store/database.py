@@ -1,4 +1,4 @@
-"""The connection pool: four ways to ask, and a transaction. Nothing else touches asyncpg."""
+"""The connection pool: four ways to ask, and a transaction. Nothing above touches asyncpg."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
