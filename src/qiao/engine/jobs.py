@@ -1,10 +1,10 @@
 """What must happen later, as the outbox's handlers. Each may run twice and does no harm."""
 
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from qiao.engine.attempts import ask, attempt_of_id, watch_seconds
+from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
 from qiao.engine.closing import is_over, try_to_close
 from qiao.engine.payments import payment_now
 from qiao.engine.refunds import FINAL, refund_now, work
@@ -17,7 +17,6 @@ GIVE_UP_AFTER: Final = timedelta(days=7)
 """When a channel has not told a payment's outcome for so long, a person must ask it."""
 GIVE_UP_REFUND_AFTER: Final = timedelta(days=30)
 MIN_PACE_SECONDS: Final = 3.0
-MAX_PACE_SECONDS: Final = 3600.0
 
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
@@ -43,7 +42,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
         payment = await try_to_close(engine, payment)
         if is_over(payment):
             return Done()
-        return Again(after_seconds=_pace(job))
+        return Again(after_seconds=_pace(job, engine.now()))
 
     async def work_refund(job: Job) -> Verdict:
         refund = await work(engine, await refund_now(engine, job.merchant_id, job.subject_id))
@@ -54,7 +53,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
             detail = {"refund_id": refund.refund_id, "state": refund.state}
             await note_anomaly(engine, attempt, "refund_unresolved", detail)
             return Abandon(reason="the channel has not told the refund's outcome for weeks")
-        return Again(after_seconds=_pace(job))
+        return Again(after_seconds=_pace(job, engine.now()))
 
     async def deliver_webhook(job: Job) -> Verdict:
         event_id, _, endpoint_id = job.subject_id.partition(":")
@@ -69,5 +68,6 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
     }
 
 
-def _pace(job: Job) -> float:
-    return min(MIN_PACE_SECONDS * 1.5 ** min(job.tries - 1, 32), MAX_PACE_SECONDS)
+def _pace(job: Job, now: datetime) -> float:
+    age = (now - job.created_at).total_seconds()
+    return slowest(age, MIN_PACE_SECONDS * 1.5 ** min(job.tries - 1, 32))
