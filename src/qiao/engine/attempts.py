@@ -18,6 +18,7 @@ from qiao.domain.ids import IdKind, order_number
 from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending, Unknown
 from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
 from qiao.engine.accounts import Account
+from qiao.engine.calls import call
 from qiao.engine.errors import Conflict
 from qiao.engine.payments import attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
@@ -26,6 +27,7 @@ from qiao.engine.sending import primed
 from qiao.engine.settlement import close_attempt, not_sent, settle
 from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
+from qiao.telemetry.tracing import traced, traceparent
 
 SQL = load_statements("payments")
 OPEN: Final = sorted(sources(PAYMENT, PaymentEvent.PAY))
@@ -53,6 +55,7 @@ class Method:
     return_url: str | None = None
 
 
+@traced("attempt")
 async def attempt(
     engine: Engine,
     scope: Scope,
@@ -101,6 +104,7 @@ async def attempt(
             key.key if key else None,
             key.body_digest if key else None,
             engine.now(),
+            traceparent(),
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -109,7 +113,7 @@ async def attempt(
         operation.close()
         raise _not_open()
     started = read(Attempt, row)
-    outcome = await engine.transport.run(operation)
+    outcome = await call(engine, account, "create", operation)
     if isinstance(outcome, NotSent):
         await not_sent(engine, started, outcome.reason)
     else:
@@ -128,7 +132,7 @@ async def _resend(engine: Engine, payment: Payment, earlier: Attempt, method: Me
         return earlier
     account = await engine.accounts.of_id(earlier.merchant_id, earlier.account_id)
     operation = _creation(engine, account, payment, method, earlier.reference)
-    outcome = await engine.transport.run(operation)
+    outcome = await call(engine, account, "create", operation)
     if not isinstance(outcome, Declined):  # "known already" is no proof that it was not paid
         await settle(engine, earlier, outcome)
     return await attempt_of_id(engine, earlier.merchant_id, earlier.attempt_id)
@@ -189,11 +193,11 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
     late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE
     if late and Capability.CODE_REVERSAL in account.channel.manifest.capabilities:
         reversal = cast("CodeReversal", account.channel)
-        outcome = await engine.transport.run(reversal.reverse(query, engine.context))
+        outcome = await call(engine, account, "reverse", reversal.reverse(query, engine.context))
     else:
-        outcome = await engine.transport.run(account.channel.query(query, engine.context))
+        outcome = await call(engine, account, "query", account.channel.query(query, engine.context))
     if isinstance(outcome, Pending) and _given_up(attempt):
-        outcome = await engine.transport.run(account.channel.close(query, engine.context))
+        outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
         if _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)
@@ -212,7 +216,7 @@ async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
     """
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
-    outcome = await engine.transport.run(account.channel.close(query, engine.context))
+    outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
         if attempt.product is not Product.CODE or _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)

@@ -8,12 +8,15 @@ from qiao.engine.records import Payment, read
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import traced
 
 SQL = load_statements("payments")
 CLOSABLE = sorted(sources(PAYMENT, PaymentEvent.CLOSE))
 BLOCKING = sorted(BLOCKING_ATTEMPTS)
 
 
+@traced("close")
 async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
     """Close it, now or as soon as its attempts are known to be dead; again changes nothing.
 
@@ -37,7 +40,8 @@ async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
 async def try_to_close(engine: Engine, payment: Payment) -> Payment:
     """Close what can be closed now; the payment as it is afterwards."""
     await engine.database.execute(SQL.request_close, payment.merchant_id, payment.payment_id)
-    for attempt in await attempts_of(engine, payment):
+    attempts = await attempts_of(engine, payment)
+    for attempt in attempts:
         now = attempt
         if now.state == "sending":
             now = await ask(engine, now)
@@ -52,6 +56,8 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
         engine.new_id(IdKind.EVENT),
     )
     if row is not None:
+        last = (attempts[-1].channel, attempts[-1].product) if attempts else (metrics.NONE,) * 2
+        metrics.PAYMENTS.labels("closed", *last).inc()
         return read(Payment, row)
     return await payment_now(engine, payment.merchant_id, payment.payment_id)
 

@@ -17,6 +17,8 @@ from qiao.engine.errors import Conflict, Missing
 from qiao.engine.records import Attempt, Payment, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import traced
 
 SQL = load_statements("payments")
 REFUNDS = load_statements("refunds")
@@ -104,6 +106,7 @@ class Accepted:
     created: bool
 
 
+@traced("accept")
 async def accept(
     engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
 ) -> Accepted:
@@ -136,6 +139,7 @@ async def accept(
             return await accept(engine, scope, order, key=key)
         return Accepted(payment=await _known_order(engine, scope, order), created=False)
     assert row is not None  # noqa: S101 - an INSERT … RETURNING without a condition
+    metrics.PAYMENTS.labels("accepted", metrics.NONE, metrics.NONE).inc()
     return Accepted(payment=read(Payment, row), created=True)
 
 

@@ -62,6 +62,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     expires_at: datetime
     sent_at: datetime
+    traceparent: str | None
     paid_at: datetime | None
     created_at: datetime
 

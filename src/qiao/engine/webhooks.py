@@ -22,6 +22,8 @@ from qiao.engine.errors import Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import is_on, link_to, operation
 
 SQL = load_statements("webhooks")
 EVENT_TYPES: Final = frozenset(
@@ -152,7 +154,10 @@ async def deliver(
     body = event_body(event_id, row["type"], row["created_at"], row["data"])
     secret = engine.seal.open(row["sealed_secret"]).decode()
     headers = signed_headers(secret, event_id, engine.now(), body)
-    answer = await engine.transport.run(_post(row["url"], headers, body))
+    if is_on():
+        link_to(await engine.database.fetch_value(SQL.trace_of_event, merchant_id, event_id))
+    with operation("webhook"):
+        answer = await engine.transport.run(_post(row["url"], headers, body))
     retry_after, status, error = None, None, None
     if isinstance(answer, int):
         status = answer
@@ -165,6 +170,10 @@ async def deliver(
     await engine.database.execute(
         SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
     )
+    metrics.WEBHOOKS.labels("retry" if retry_after else state).inc()
+    if error is None:
+        age = (engine.now() - row["created_at"]).total_seconds()
+        metrics.WEBHOOK_AGE_SECONDS.observe(max(age, 0.0))
     return retry_after
 
 

@@ -1,5 +1,6 @@
 """The connection pool: four ways to ask, and a transaction. Nothing else touches asyncpg."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeAlias
@@ -11,6 +12,7 @@ from asyncpg.pool import PoolConnectionProxy
 
 from qiao.domain.errors import InvalidInput
 from qiao.store.errors import StoreUnavailable
+from qiao.telemetry import metrics
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 ACQUIRE_TIMEOUT_SECONDS = 10.0
@@ -104,6 +106,12 @@ class Database:
 
     def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
         self._pool = pool
+        metrics.POOLS.open.add(self)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Connections in use, idle, and how many there may be."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return size - idle, idle, self._pool.get_max_size()
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         async with self._connection() as connection:
@@ -144,8 +152,10 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
+        begun = time.perf_counter()
         with _translated(lambda: True):
             raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+        metrics.DATABASE_WAIT_SECONDS.observe(time.perf_counter() - begun)
         connection = Connection(raw)
         try:
             yield connection
