@@ -27,7 +27,8 @@ def written() -> Iterator[io.StringIO]:
     configure_logs("debug", stream=stream)
     yield stream
     logging.captureWarnings(capture=False)
-    root.handlers[:], _ = before[0], root.setLevel(before[1])
+    root.handlers[:] = before[0]
+    root.setLevel(before[1])
     structlog.configure(**before[2])
 
 

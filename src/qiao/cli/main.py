@@ -7,6 +7,7 @@ import typer
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
+from qiao.cli.audit import audit
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
 from qiao.cli.ledger import ledger
@@ -32,6 +33,7 @@ app.add_typer(merchant, name="merchant", help="Merchants.")
 app.add_typer(key, name="key", help="API keys.")
 app.add_typer(account, name="account", help="Merchants' accounts at channels.")
 app.add_typer(ledger, name="ledger", help="The books: balances, and the proof that they are right.")
+app.add_typer(audit, name="audit", help="Who did what, and the proof that nobody changed it.")
 app.add_typer(settings, name="config", help="This server's configuration.")
 app.add_typer(database, name="db", help="The database.")
 

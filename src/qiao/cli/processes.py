@@ -1,14 +1,23 @@
 """``qiao serve`` and ``qiao worker``."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from typing import Annotated
 
+import msgspec
 import typer
 
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import listen, serving, until_signalled, working
+from qiao.bootstrap.serving import listen, serving, showing, until_stopped, working
+from qiao.bootstrap.telemetry import tracing
 from qiao.cli.output import Json, out, print_json
+from qiao.web.health import Readiness
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Show metrics and probes on this port of metrics_host; 0 takes a free one."),
+]
 
 
 def serve(
@@ -20,10 +29,13 @@ def serve(
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Work the jobs off in this process too.")
     ] = True,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
 ) -> None:
     """Serve the API, the cashier and the channels' notifications until stopped."""
     config = load_config()
+    if metrics_port is not None:
+        config = msgspec.structs.replace(config, metrics_port=metrics_port)
     asyncio.run(
         _serve(
             config,
@@ -35,26 +47,38 @@ def serve(
     )
 
 
-def worker() -> None:
+def worker(*, metrics_port: MetricsPort = None) -> None:
     """Work jobs off until stopped: questions to channels, refunds, webhooks."""
-    asyncio.run(_work(load_config()))
+    config = load_config()
+    if metrics_port is not None:
+        config = msgspec.structs.replace(config, metrics_port=metrics_port)
+    asyncio.run(_work(config))
 
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
     listener = listen(host, port)
-    async with open_engine(config) as engine, serving(engine, listener) as url:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing())
+        engine = await stack.enter_async_context(open_engine(config))
+        readiness = Readiness(engine)
+        metrics_url = await stack.enter_async_context(showing(readiness, config))
+        url = await stack.enter_async_context(serving(engine, listener, readiness))
+        if with_worker:
+            await stack.enter_async_context(working(engine))
         if as_json:
-            print_json({"url": url, "public_url": config.base_url, "worker": with_worker})
+            shown = {"url": url, "public_url": config.base_url, "worker": with_worker}
+            print_json({**shown, "metrics_url": metrics_url})
         else:
             out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")
-        if with_worker:
-            async with working(engine):
-                await until_signalled()
-        else:
-            await until_signalled()
+        await until_stopped(readiness, config)
 
 
 async def _work(config: Config) -> None:
-    async with open_engine(config) as engine, working(engine):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing())
+        engine = await stack.enter_async_context(open_engine(config))
+        readiness = Readiness(engine)
+        await stack.enter_async_context(showing(readiness, config))
+        await stack.enter_async_context(working(engine))
         out.print("Qiao works jobs off")
-        await until_signalled()
+        await until_stopped(readiness, config)

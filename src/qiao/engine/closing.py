@@ -3,6 +3,7 @@
 from qiao.domain.ids import IdKind
 from qiao.domain.states import BLOCKING_ATTEMPTS, PAYMENT, PaymentEvent, PaymentState, sources
 from qiao.engine.attempts import UNSETTLED, ask, close_on_channel
+from qiao.engine.audit import record_for
 from qiao.engine.payments import attempts_of, payment_now, show
 from qiao.engine.records import Payment, read
 from qiao.engine.runtime import Engine, Scope
@@ -25,6 +26,10 @@ async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
     payment = await show(engine, scope, payment_id)
     if payment.state not in CLOSABLE:
         return payment
+    if payment.close_requested_at is None:
+        async with engine.database.transaction() as queries:
+            await queries.execute(SQL.request_close, scope.merchant_id, payment_id)
+            await record_for(engine, queries, scope, "payment.close_asked", payment_id)
     payment = await try_to_close(engine, payment)
     if payment.state in CLOSABLE:
         await enqueue(

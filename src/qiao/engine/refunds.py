@@ -18,6 +18,7 @@ from qiao.domain.outcomes import (
 )
 from qiao.domain.states import REFUND, RefundEvent, RefundState, after, sources
 from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
+from qiao.engine.audit import record_for
 from qiao.engine.calls import call
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.payments import attempts_of, replayed, show
@@ -74,21 +75,24 @@ async def refund(
     refund_id = engine.new_id(IdKind.REFUND)
     row = None
     if 0 < wanted <= left:
-        row = await engine.database.fetch_row(
-            SQL.request_refund,
-            scope.merchant_id,
-            payment_id,
-            refund_id,
-            order_number(refund_id),
-            wanted,
-            reason,
-            engine.new_id(IdKind.EVENT),
-            scope.live,
-            key.key if key else None,
-            key.body_digest if key else None,
-            LEASE,
-            engine.now(),
-        )
+        async with engine.database.transaction() as queries:
+            row = await queries.fetch_row(
+                SQL.request_refund,
+                scope.merchant_id,
+                payment_id,
+                refund_id,
+                order_number(refund_id),
+                wanted,
+                reason,
+                engine.new_id(IdKind.EVENT),
+                scope.live,
+                key.key if key else None,
+                key.body_digest if key else None,
+                LEASE,
+                engine.now(),
+            )
+            if row is not None:
+                await record_for(engine, queries, scope, "refund.asked", refund_id)
     if row is None:
         raise Conflict(
             f"more than is left: {Money(left, payment.currency)}",
@@ -96,6 +100,7 @@ async def refund(
             field="amount",
             remedy="refund at most what is left; refunds on their way count",
         )
+    metrics.REFUNDS.labels(paid[0].channel, RefundState.REQUESTED).inc()
     return await work(engine, read(Refund, row))
 
 

@@ -18,6 +18,7 @@ from qiao.channels.wire import HttpRequest, Operation
 from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.audit import record_for
 from qiao.engine.errors import Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
@@ -94,15 +95,18 @@ async def add_endpoint(
         )
     secret = secret or new_secret()
     _key(secret)
-    row = await engine.database.fetch_row(
-        SQL.add_endpoint,
-        scope.merchant_id,
-        engine.new_id(IdKind.WEBHOOK_ENDPOINT),
-        scope.live,
-        url,
-        engine.seal.close(secret.encode()),
-        sorted(set(event_types)),
-    )
+    endpoint_id = engine.new_id(IdKind.WEBHOOK_ENDPOINT)
+    async with engine.database.transaction() as queries:
+        row = await queries.fetch_row(
+            SQL.add_endpoint,
+            scope.merchant_id,
+            endpoint_id,
+            scope.live,
+            url,
+            engine.seal.close(secret.encode()),
+            sorted(set(event_types)),
+        )
+        await record_for(engine, queries, scope, "endpoint.added", endpoint_id)
     return _endpoint(row), secret
 
 
@@ -114,9 +118,12 @@ async def endpoints(engine: Engine, scope: Scope) -> list[Endpoint]:
 async def remove_endpoint(engine: Engine, scope: Scope, endpoint_id: str) -> None:
     """Nothing is sent there any more, what waits neither. Raises Missing."""
     parse_id(IdKind.WEBHOOK_ENDPOINT, endpoint_id, field="endpoint_id")
-    gone = await engine.database.fetch_value(
-        SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
-    )
+    async with engine.database.transaction() as queries:
+        gone = await queries.fetch_value(
+            SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
+        )
+        if gone is not None:
+            await record_for(engine, queries, scope, "endpoint.removed", endpoint_id)
     if gone is None:
         raise Missing("no such endpoint", field="endpoint_id", remedy="list the endpoints")
 

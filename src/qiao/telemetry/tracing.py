@@ -22,6 +22,7 @@ from opentelemetry.trace import (
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 __all__ = (
+    "FAILED",
     "SpanKind",
     "current_operation",
     "ids",
@@ -36,6 +37,7 @@ __all__ = (
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
+FAILED: Final = Status(StatusCode.ERROR)
 _PROPAGATOR: Final = TraceContextTextMapPropagator()
 _TRACER: Final = trace.get_tracer("qiao")
 _OPERATION: ContextVar[str | None] = ContextVar("qiao_operation", default=None)
@@ -76,7 +78,7 @@ def span(
             yield current
         except Exception as error:
             current.set_attribute("error.type", type(error).__name__)
-            current.set_status(Status(StatusCode.ERROR))
+            current.set_status(FAILED)
             raise
 
 

@@ -1,6 +1,6 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from litestar import Request
@@ -43,7 +43,9 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
             field="Authorization",
             remedy="send 'Authorization: Bearer sk_…' with a key of this server",
         )
-    connection.scope["state"]["merchant"] = scope
+    client = connection.client
+    actor = replace(scope.actor, origin=client.host if client else None)
+    connection.scope["state"]["merchant"] = replace(scope, actor=actor)
 
 
 async def provide_engine(request: Request[Any, Any, Any]) -> Engine:

@@ -1,6 +1,6 @@
 """The web application: every door on one engine."""
 
-from litestar import Litestar, Router, get
+from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
@@ -9,13 +9,16 @@ from litestar.openapi.spec import Components, SecurityScheme
 
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
-from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, require_key
+from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
+from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
+from qiao.web.health import Readiness, livez, readyz
 from qiao.web.notify import notify
+from qiao.web.observed import observed
 from qiao.web.problems import answer
 from qiao.web.reference import reference
 from qiao.web.simple import simple
@@ -34,28 +37,26 @@ OPENAPI = OpenAPIConfig(
 )
 
 
-@get("/health", include_in_schema=False)
-async def health(engine: TheEngine) -> dict[str, str]:
-    """Whether this process can serve: the database answers."""
-    await engine.database.fetch_value("SELECT 1")
-    return {"status": "ok"}
-
-
-def create_app(engine: Engine) -> Litestar:
+def create_app(engine: Engine, readiness: Readiness | None = None) -> Litestar:
     """The application; it neither opens nor closes the engine."""
     merchants_own = Router(
         "/",
-        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks]), simple],
+        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks, audit]), simple],
         guards=[require_key],
         dependencies={"merchant": Provide(provide_merchant)},
     )
 
     def begin(config: AppConfig) -> AppConfig:
-        config.state = State({"doors": Doors(engine=engine, keys=ApiKeys(engine))})
+        config.state = State(
+            {
+                "doors": Doors(engine=engine, keys=ApiKeys(engine)),
+                "readiness": readiness or Readiness(engine),
+            }
+        )
         return config
 
-    return Litestar(
-        [merchants_own, cashier, notify, reference, health],
+    app = Litestar(
+        [merchants_own, cashier, notify, reference, livez, readyz],
         dependencies={"engine": Provide(provide_engine)},
         exception_handlers={Exception: answer},
         openapi_config=OPENAPI,
@@ -63,3 +64,5 @@ def create_app(engine: Engine) -> Litestar:
         on_app_init=[begin],
         logging_config=None,
     )
+    app.asgi_handler = observed(app.asgi_handler)
+    return app

@@ -84,7 +84,8 @@ def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]
     """Litestar's handler for every exception."""
     told = describe(error)
     if told.status >= 500:
-        log.error("request_failed", path=request.url.path, error=type(error).__name__)
+        route = request.scope.get("path_template")
+        log.error("request_failed", route=route, error=type(error).__name__, exc_info=error)
     headers = {"content-type": "application/problem+json"}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
