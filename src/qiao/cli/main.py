@@ -14,6 +14,7 @@ from qiao.cli.ledger import ledger
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
+from qiao.cli.top import top
 from qiao.domain.errors import InvalidInput, QiaoError
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (demo, serve, worker, channels, pay, query, refund, close):
+for command in (demo, serve, worker, top, channels, pay, query, refund, close):
     app.command()(command)
 app.add_typer(channel, name="channel", help="Make a new channel.")
 app.add_typer(merchant, name="merchant", help="Merchants.")

@@ -1,6 +1,6 @@
 """What operators look at, over all merchants: what waits, what is unknown, what goes wrong."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -62,3 +62,41 @@ def _waiting(row: asyncpg.Record, now: datetime) -> Waiting:
     oldest = row["oldest"]
     seconds = 0.0 if oldest is None else max(0.0, (now - oldest).total_seconds())
     return Waiting(number=row["number"], oldest_seconds=seconds)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Anomaly:
+    """The newest of what is unresolved."""
+
+    merchant_id: str
+    kind: str
+    payment_id: str | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """What happened since a moment: events by type, attempts by channel and present state."""
+
+    since: datetime
+    events: Mapping[str, int]
+    attempts: Mapping[str, Mapping[str, int]]
+    anomalies: Sequence[Anomaly]
+
+
+async def look_back(database: Database, since: datetime, *, anomalies: int = 5) -> Recent:
+    """What happened since. Raises StoreUnavailable."""
+    async with database.transaction() as queries:
+        await only_read(queries)
+        events = await queries.fetch(SQL.recent_events, since)
+        attempts = await queries.fetch(SQL.recent_attempts, since)
+        newest = await queries.fetch(SQL.newest_anomalies, anomalies)
+    by_channel: dict[str, dict[str, int]] = {}
+    for row in attempts:
+        by_channel.setdefault(row["channel"], {})[row["state"]] = row["number"]
+    return Recent(
+        since=since,
+        events={row["type"]: row["number"] for row in events},
+        attempts=by_channel,
+        anomalies=[Anomaly(**dict(row)) for row in newest],
+    )
