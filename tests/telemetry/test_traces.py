@@ -2,9 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
 
 import aiohttp
 import pytest
@@ -168,26 +166,3 @@ def test_another_protocol_is_refused() -> None:
     }
     with pytest.raises(InvalidInput, match="4318"), tracing(given):
         pass
-
-
-class Collector(BaseHTTPRequestHandler):
-    """What a collector is to an exporter."""
-
-    got: list[tuple[str, int]]
-
-    def do_POST(self) -> None:
-        length = int(self.headers["content-length"])
-        self.rfile.read(length)
-        type(self).got.append((self.path, length))
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its name there
-        pass
-
-
-def collector() -> tuple[HTTPServer, list[tuple[str, int]]]:
-    got: list[tuple[str, int]] = []
-    server = HTTPServer(("127.0.0.1", 0), type("Bound", (Collector,), {"got": got}))
-    Thread(target=server.serve_forever, daemon=True).start()
-    return server, got

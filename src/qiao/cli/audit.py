@@ -10,7 +10,7 @@ import typer
 
 from qiao.bootstrap.config import load_config
 from qiao.bootstrap.engine import open_database_url
-from qiao.cli.output import Json, out, print_json, print_table
+from qiao.cli.output import Json, out, print_json
 from qiao.engine.audit import SERVER, check, list_entries, plain
 from qiao.store.database import Queries, open_database
 
@@ -28,9 +28,9 @@ def check_(*, as_json: Json = False) -> None:
         for broken in verdict.broken:
             row = "" if broken.sequence is None else f" row {broken.sequence}"
             out.print(f"[red]✗[/] {broken.chain}{row}: {broken.reason}")
-        told = f"{verdict.entries} rows in {len(verdict.heads)} chains"
+        told = f"rows {verdict.entries}, chains {len(verdict.heads)}"
         if verdict.broken:
-            out.print(f"[red]The audit log was tampered with[/]: {told} are good")
+            out.print(f"[red]The audit log was tampered with[/]; good: {told}")
         else:
             out.print(f"[green]✓[/] The audit log is whole: {told}")
     sys.exit(1 if verdict.broken else 0)
@@ -46,22 +46,16 @@ def list_(
 ) -> None:
     """The newest rows of a merchant's log first; of the server's own without an id."""
 
-    async def work(queries: Queries) -> list[dict[str, object]]:
-        found = await list_entries(queries, merchant_id, before=before, limit=limit)
-        return [plain(one) for one in found]
-
-    found = _ask(work)
+    found = _ask(lambda queries: list_entries(queries, merchant_id, before=before, limit=limit))
     if as_json:
-        print_json(found)
+        print_json([plain(one) for one in found])
         return
-    names = ("sequence", "at", "actor_kind", "actor_id", "origin", "action", "subject_id", "fields")
-    print_table(
-        names,
-        [
-            [", ".join(v) if isinstance(v := one.get(name), list) else v for name in names]
-            for one in found
-        ],
-    )
+    for one in found:
+        said = one.content
+        who = f"{said.actor_kind} {said.actor_id}" + (f" from {said.origin}" if said.origin else "")
+        about = " ".join([said.action, said.subject_id or "", ", ".join(said.fields)]).rstrip()
+        line = f"{one.sequence:>6}  {said.at:%Y-%m-%d %H:%M:%S}  {about}  by {who}"
+        out.print(line, markup=False)
 
 
 def _ask(work: Callable[[Queries], Awaitable[Result]]) -> Result:

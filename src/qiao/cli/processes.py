@@ -70,6 +70,8 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
             print_json({**shown, "metrics_url": metrics_url})
         else:
             out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")
+            if metrics_url:
+                out.print(f"Metrics and probes on {metrics_url}")
         await until_stopped(readiness, config)
 
 
@@ -78,7 +80,7 @@ async def _work(config: Config) -> None:
         stack.enter_context(tracing())
         engine = await stack.enter_async_context(open_engine(config))
         readiness = Readiness(engine)
-        await stack.enter_async_context(showing(readiness, config))
+        metrics_url = await stack.enter_async_context(showing(readiness, config))
         await stack.enter_async_context(working(engine))
-        out.print("Qiao works jobs off")
+        out.print("Qiao works jobs off" + (f"; metrics on {metrics_url}" if metrics_url else ""))
         await until_stopped(readiness, config)

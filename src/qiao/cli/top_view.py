@@ -125,11 +125,10 @@ def view(sight: Sight) -> RenderableType:
     head = Text.assemble(
         ("Qiao 桥", "bold"),
         f"  {snapshot.taken_at:%Y-%m-%d %H:%M:%S} UTC, the last {minutes:.0f} minutes",
-        (f"   {sight.note}" if sight.note else "", "yellow"),
     )
     return Group(
         head,
-        "",
+        Text(sight.note, style="yellow"),
         _throughput(recent.events, minutes),
         "",
         _channels(sight),
