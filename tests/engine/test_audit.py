@@ -136,11 +136,11 @@ async def chain_of_ten(world: World) -> str:
     return merchant
 
 
-Tamper = Callable[[asyncpg.Connection, str], Awaitable[object]]  # type: ignore[type-arg]
+Tamper = Callable[[asyncpg.Connection, str], Awaitable[object]]
 
 
 def sql(*statements: str) -> Tamper:
-    async def run(connection: asyncpg.Connection, chain: str) -> None:  # type: ignore[type-arg]
+    async def run(connection: asyncpg.Connection, chain: str) -> None:
         for statement in statements:
             await connection.execute(statement, chain)
 

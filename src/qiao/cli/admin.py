@@ -155,6 +155,9 @@ def check(*, as_json: Json = False) -> None:
             "database": "your own (database_url)" if config.database_url else "embedded",
             "listens_on": f"{config.host}:{config.port}",
             "public_url": config.base_url,
+            "metrics_on": "nowhere (metrics_port)"
+            if config.metrics_port is None
+            else f"{config.metrics_host}:{config.metrics_port}",
             "seal": "from the configuration" if config.seal_keys else "a key file in home",
         },
         as_json=as_json,

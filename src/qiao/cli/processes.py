@@ -8,9 +8,11 @@ import msgspec
 import typer
 
 from qiao.bootstrap.config import Config, load_config
+from qiao.bootstrap.configured import note_configuration
 from qiao.bootstrap.engine import open_engine
 from qiao.bootstrap.serving import listen, serving, showing, until_stopped, working
 from qiao.bootstrap.telemetry import tracing
+from qiao.cli.admin import operator
 from qiao.cli.output import Json, out, print_json
 from qiao.web.health import Readiness
 
@@ -60,6 +62,7 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing())
         engine = await stack.enter_async_context(open_engine(config))
+        await note_configuration(engine, config, "serve", actor=operator())
         readiness = Readiness(engine)
         metrics_url = await stack.enter_async_context(showing(readiness, config))
         url = await stack.enter_async_context(serving(engine, listener, readiness))
@@ -79,6 +82,7 @@ async def _work(config: Config) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing())
         engine = await stack.enter_async_context(open_engine(config))
+        await note_configuration(engine, config, "worker", actor=operator())
         readiness = Readiness(engine)
         metrics_url = await stack.enter_async_context(showing(readiness, config))
         await stack.enter_async_context(working(engine))

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 NONE: Final = "none"
 """The label's value where there is no channel, product or route."""
-disable_created_metrics()  # a series more for each, which nobody reads
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a series more for each, which nobody reads
 REGISTRY: Final = CollectorRegistry(auto_describe=True)
 ProcessCollector(registry=REGISTRY)
 REGISTRY.register(GC_COLLECTOR)

@@ -6,7 +6,7 @@ What is told of a request is its route, never its path: a cashier's path holds a
 import re
 import secrets
 import time
-from typing import Final, cast
+from typing import Final
 
 import structlog
 from litestar.enums import ScopeType
@@ -28,7 +28,7 @@ def observed(app: ASGIApp) -> ASGIApp:
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == ScopeType.HTTP:
-            await _observe(app, cast("HTTPScope", scope), receive, send)
+            await _observe(app, scope, receive, send)
         else:
             await app(scope, receive, send)
 

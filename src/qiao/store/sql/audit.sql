@@ -27,3 +27,10 @@ WHERE merchant_id = $1 AND sequence > $2 ORDER BY sequence LIMIT $3;
 SELECT tgname FROM pg_trigger
 WHERE tgrelid = 'audit_entry'::regclass AND tgenabled IN ('O', 'A')
   AND tgname IN ('audit_is_append_only', 'audit_is_not_emptied');
+
+-- name: configuration
+SELECT sealed_settings FROM server_configuration WHERE process = $1;
+
+-- name: put_configuration
+INSERT INTO server_configuration (process, sealed_settings) VALUES ($1, $2)
+ON CONFLICT (process) DO UPDATE SET sealed_settings = excluded.sealed_settings;

@@ -54,3 +54,9 @@ BEGIN
   UPDATE audit_head SET sequence = head.sequence, digest = computed WHERE merchant_id = chain;
   RETURN head.sequence;
 END $$;
+
+-- What each kind of process was last configured with, sealed: to tell which settings changed.
+CREATE TABLE server_configuration (
+  process text PRIMARY KEY,
+  sealed_settings bytea NOT NULL
+);
