@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import timedelta
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -96,6 +97,20 @@ async def test_notifications_by_what_came_of_them(
     await receive(world.engine, world.scope.merchant_id, "acc_nobody", forged)
     assert added("qiao_notifications_total", channel="bank", result="not_authentic") == 1
     assert added("qiao_notifications_total", channel="none", result="no_account") == 1
+
+
+async def test_a_notification_that_is_not_stored_is_no_forgery(
+    world: World, added: Callable[..., float]
+) -> None:
+    payment = await world.accept()
+    tried = await world.attempt(payment)
+    world.bank.pay(tried.reference)
+    message = world.bank.payment_notice(tried.reference)
+    await world.engine.database.execute("ALTER TABLE payment RENAME TO mislaid")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await receive(world.engine, world.scope.merchant_id, ACCOUNT_ID, message)
+    assert added("qiao_notifications_total", channel="bank", result="failed") == 1
+    assert added("qiao_notifications_total", channel="bank", result="not_ours") == 0
 
 
 async def test_the_gauges_rise_and_fall(world: World) -> None:

@@ -11,7 +11,6 @@ import uvicorn
 from litestar import Litestar
 
 from qiao.bootstrap.config import Config
-from qiao.bootstrap.snapshot import taking_snapshots
 from qiao.domain.errors import InvalidInput
 from qiao.engine.jobs import handlers
 from qiao.engine.runtime import Engine
@@ -32,8 +31,7 @@ async def working(engine: Engine) -> AsyncIterator[None]:
     stop = asyncio.Event()
     task = asyncio.create_task(worker.run(stop))
     try:
-        async with taking_snapshots(engine):
-            yield
+        yield
     finally:
         stop.set()
         await task

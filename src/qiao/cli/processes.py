@@ -11,9 +11,11 @@ from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.configured import note_configuration
 from qiao.bootstrap.engine import open_engine
 from qiao.bootstrap.serving import listen, serving, showing, until_stopped, working
+from qiao.bootstrap.snapshot import taking_snapshots
 from qiao.bootstrap.telemetry import tracing
 from qiao.cli.admin import operator
 from qiao.cli.output import Json, out, print_json
+from qiao.engine.runtime import Engine
 from qiao.web.health import Readiness
 
 MetricsPort = Annotated[
@@ -67,7 +69,7 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
         metrics_url = await stack.enter_async_context(showing(readiness, config))
         url = await stack.enter_async_context(serving(engine, listener, readiness))
         if with_worker:
-            await stack.enter_async_context(working(engine))
+            await _work_in(stack, engine, metrics_url)
         if as_json:
             shown = {"url": url, "public_url": config.base_url, "worker": with_worker}
             print_json({**shown, "metrics_url": metrics_url})
@@ -78,6 +80,13 @@ async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_
         await until_stopped(readiness, config)
 
 
+async def _work_in(stack: AsyncExitStack, engine: Engine, metrics_url: str | None) -> None:
+    """A worker, and the gauges if there is somebody to read them."""
+    await stack.enter_async_context(working(engine))
+    if metrics_url is not None:
+        await stack.enter_async_context(taking_snapshots(engine))
+
+
 async def _work(config: Config) -> None:
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing())
@@ -85,6 +94,6 @@ async def _work(config: Config) -> None:
         await note_configuration(engine, config, "worker", actor=operator())
         readiness = Readiness(engine)
         metrics_url = await stack.enter_async_context(showing(readiness, config))
-        await stack.enter_async_context(working(engine))
+        await _work_in(stack, engine, metrics_url)
         out.print("Qiao works jobs off" + (f"; metrics on {metrics_url}" if metrics_url else ""))
         await until_stopped(readiness, config)

@@ -45,13 +45,14 @@ async def receive(
     except Missing:
         metrics.NOTIFICATIONS.labels(metrics.NONE, "no_account").inc()
         return NOBODY
-    result = "not_authentic"
+    result, refusal = "failed", "not_authentic"
     try:
         notification = account.channel.authenticate(message, engine.context)
-        result = "not_ours"
+        refusal = "not_ours"
         await _settle(engine, account, notification)
         result = "accepted"
     except NotificationRejected as error:
+        result = refusal
         log.warning(
             "notification_rejected",
             merchant_id=merchant_id,

@@ -5,7 +5,6 @@ import time
 from typing import Any, Final
 
 import msgspec
-import structlog
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 
@@ -15,7 +14,6 @@ from qiao.store.migrate import head
 from qiao.telemetry import metrics
 from qiao.web.observed import observed
 
-log = structlog.get_logger(__name__)
 PATIENCE_SECONDS: Final = 2.0
 HELD_SECONDS: Final = 1.0
 """How long an answer is given again: whoever asks more often costs the database nothing."""

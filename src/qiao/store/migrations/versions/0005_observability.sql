@@ -3,8 +3,7 @@
 ALTER TABLE attempt ADD COLUMN traceparent text;
 COMMENT ON COLUMN attempt.traceparent IS 'W3C trace context of the request that made it, if traced';
 
--- Each holds only the rows that are not as they should be for long: none costs a healthy payment
--- anything, and a gauge reads it without touching the table.
+-- Each holds only the rows that should not be so for long: small, and a gauge reads it alone.
 CREATE INDEX attempt_unknown ON attempt (channel, sent_at) WHERE state = 'unknown';
 CREATE INDEX delivery_pending ON webhook_delivery (event_id) WHERE state = 'pending';
 CREATE INDEX anomaly_open ON anomaly (kind, created_at) WHERE resolved_at IS NULL;
