@@ -61,8 +61,8 @@ _RULES: Final = tuple(
 )  # fmt: skip
 _DIGITS: Final = re.compile(r"[0-9]+(?:[ \-][0-9]+)*")
 _SOMETHING: Final = re.compile(
-    r"[0-9]{7}|[0-9][ \-][0-9]|[=:@_]|-----|/cashier/|[A-Za-z0-9_+/\-]{28}"
-    r"|(?i:bearer|basic|wechatpay)"
+    r"[0-9]{7}|[0-9][ \-][0-9]|[=:@]|-----|/cashier/|MI[IGHE]|o[0-9A-Za-z_\-]{27}"
+    r"|k_(?:test|live)_|whsec_|(?i:bearer|basic|wechatpay)"
 )
 """Most texts hold nothing that any rule could match, and are let through by one look."""
 PAN_LENGTHS: Final = range(12, 20)
