@@ -1,7 +1,7 @@
 """What the quick doors answer is what the framework answers, header by header and byte by byte."""
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -9,6 +9,8 @@ import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+import structlog
+from structlog.testing import capture_logs
 
 from qiao.engine.merchants import issue_api_key
 from qiao.engine.refunds import refund
@@ -69,13 +71,25 @@ class Both:
 
     async def alike(self, method: str, requests: list[dict[str, Any]]) -> httpx.Response:
         """The same, of a request for each of the two."""
-        quick, framework = [
-            await client.request(method, **request)
-            for client, request in zip(self._clients, requests, strict=True)
-        ]
+        answers, told = [], []
+        for client, request in zip(self._clients, requests, strict=True):
+            with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+                answers.append(await client.request(method, **request))
+            told.append([_told(line) for line in logs])
+        quick, framework = answers
         assert (quick.status_code, _plain(quick)) == (framework.status_code, _plain(framework))
         assert _names(quick) == _names(framework)
+        assert told[0] == told[1]
+        assert [line["status"] for line in told[0] if line["event"] == "request"] == [
+            quick.status_code
+        ]
         return quick
+
+
+def _told(line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What is logged, but for what differs between any two requests."""
+    ours = {"milliseconds", "merchant_id", "account_id"}
+    return {name: value for name, value in line.items() if name not in ours}
 
 
 def _names(answer: httpx.Response) -> dict[str, str]:
@@ -101,7 +115,11 @@ async def both(database: Database) -> AsyncIterator[Both]:
             client = httpx.AsyncClient(
                 transport=transport,
                 base_url="http://qiao",
-                headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+                headers={
+                    "authorization": f"Bearer {key}",
+                    "content-type": "application/json",
+                    "x-request-id": "the-same-for-both",
+                },
             )
             clients.append(await stack.enter_async_context(client))
             worlds.append(world)

@@ -34,6 +34,14 @@ class Config(Settings, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: str | None = None
     """How customers and channels reach us; http://host:port without it."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Where metrics and probes are shown, apart from the doors; nowhere without it. Each process
+    of a machine needs its own."""
+    metrics_host: str = "127.0.0.1"
+    """The metrics tell a business's turnover: only this machine sees them unless told otherwise."""
+    drain_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
+    """How long /readyz says 503 before a stopping server takes no more requests: longer than a
+    load balancer needs to see it."""
     seal_keys: Secret | None = None
     """Fernet keys that seal accounts' settings at rest, the newest first, apart by commas."""
 

@@ -9,12 +9,15 @@ from typing import Any, TypeVar
 
 import structlog
 import uvicorn
+from litestar import Litestar
 
+from qiao.bootstrap.config import Config
 from qiao.domain.errors import InvalidInput
 from qiao.engine.jobs import handlers
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
 from qiao.web.app import create_app
+from qiao.web.health import Readiness, create_operators_app
 
 log = structlog.get_logger(__name__)
 MAX_CONCURRENT_REQUESTS = 512
@@ -45,7 +48,7 @@ async def working(engine: Engine) -> AsyncIterator[None]:
         await task
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, *, field: str = "port") -> socket.socket:
     """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken."""
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -55,7 +58,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener.close()
         raise InvalidInput(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            field="port",
+            field=field,
             remedy="choose another port, or stop what listens there",
         ) from None
     listener.listen(2048)
@@ -63,10 +66,29 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 @asynccontextmanager
-async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]:
+async def serving(
+    engine: Engine, listener: socket.socket, readiness: Readiness | None = None
+) -> AsyncIterator[str]:
     """The doors on a listening socket; gives the URL on which they listen."""
+    async with _running(create_app(engine, readiness), listener) as url:
+        yield url
+
+
+@asynccontextmanager
+async def showing(readiness: Readiness, config: Config) -> AsyncIterator[str | None]:
+    """The operator's listener, if the configuration names one; its URL."""
+    if config.metrics_port is None:
+        yield None
+        return
+    listener = listen(config.metrics_host, config.metrics_port, field="metrics_port")
+    async with _running(create_operators_app(readiness), listener) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _running(app: Litestar, listener: socket.socket) -> AsyncIterator[str]:
     config = uvicorn.Config(
-        create_app(engine),
+        app,
         log_config=None,
         access_log=False,
         ws="none",
@@ -96,6 +118,15 @@ class _Server(uvicorn.Server):
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+async def until_stopped(
+    readiness: Readiness, config: Config, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Until a signal arrives; then /readyz fails first, and the doors stay for a while."""
+    await until_signalled(ready)
+    readiness.stop()
+    await asyncio.sleep(config.drain_seconds)
 
 
 async def until_signalled(ready: Callable[[], None] = lambda: None) -> None:

@@ -1,15 +1,26 @@
 """``qiao serve`` and ``qiao worker``."""
 
-from contextlib import nullcontext
+from contextlib import AsyncExitStack
 from typing import Annotated
 
 import msgspec
 import typer
 
 from qiao.bootstrap.config import Config, load_config
+from qiao.bootstrap.configured import note_configuration
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import listen, run, serving, until_signalled, working
+from qiao.bootstrap.serving import listen, run, serving, showing, until_stopped, working
+from qiao.bootstrap.snapshot import taking_snapshots
+from qiao.bootstrap.telemetry import tracing
+from qiao.cli.admin import operator
 from qiao.cli.output import Json, out, print_json
+from qiao.engine.runtime import Engine
+from qiao.web.health import Readiness
+
+MetricsPort = Annotated[
+    int | None,
+    typer.Option(help="Show metrics and probes on this port of metrics_host; 0 takes a free one."),
+]
 
 
 def serve(
@@ -31,10 +42,13 @@ def serve(
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Work the jobs off in this process too.")
     ] = True,
+    metrics_port: MetricsPort = None,
     as_json: Json = False,
 ) -> None:
     """Serve the API, the cashier and the channels' notifications until stopped."""
     config = load_config()
+    if metrics_port is not None:
+        config = msgspec.structs.replace(config, metrics_port=metrics_port)
     run(
         _serve(
             config,
@@ -46,34 +60,61 @@ def serve(
     )
 
 
-def worker(*, as_json: Json = False) -> None:
+def worker(*, metrics_port: MetricsPort = None, as_json: Json = False) -> None:
     """Work jobs off until stopped: questions to channels, refunds, webhooks."""
-    run(_work(load_config(), as_json=as_json))
+    config = load_config()
+    if metrics_port is not None:
+        config = msgspec.structs.replace(config, metrics_port=metrics_port)
+    run(_work(config, as_json=as_json))
 
 
 async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
     listener = listen(host, port)
     # Channels and customers come to the port that is listened on, unless public_url says more.
     config = msgspec.structs.replace(config, port=listener.getsockname()[1])
-    async with open_engine(config) as engine, serving(engine, listener) as url:
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing())
+        engine = await stack.enter_async_context(open_engine(config))
+        await note_configuration(engine, config, "serve", actor=operator())
+        readiness = Readiness(engine)
+        metrics_url = await stack.enter_async_context(showing(readiness, config))
+        url = await stack.enter_async_context(serving(engine, listener, readiness))
+        if with_worker:
+            await _work_in(stack, engine, metrics_url)
 
         def tell() -> None:
             if as_json:
-                print_json({"url": url, "public_url": config.base_url, "worker": with_worker})
+                shown = {"url": url, "public_url": config.base_url, "worker": with_worker}
+                print_json({**shown, "metrics_url": metrics_url})
             else:
                 out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")
+                if metrics_url:
+                    out.print(f"Metrics and probes on {metrics_url}")
 
-        async with working(engine) if with_worker else nullcontext():
-            await until_signalled(tell)
+        await until_stopped(readiness, config, tell)
+
+
+async def _work_in(stack: AsyncExitStack, engine: Engine, metrics_url: str | None) -> None:
+    """A worker, and the gauges if there is somebody to read them."""
+    await stack.enter_async_context(working(engine))
+    if metrics_url is not None:
+        await stack.enter_async_context(taking_snapshots(engine))
 
 
 async def _work(config: Config, *, as_json: bool) -> None:
-    async with open_engine(config) as engine, working(engine):
+    async with AsyncExitStack() as stack:
+        stack.enter_context(tracing())
+        engine = await stack.enter_async_context(open_engine(config))
+        await note_configuration(engine, config, "worker", actor=operator())
+        readiness = Readiness(engine)
+        metrics_url = await stack.enter_async_context(showing(readiness, config))
+        await _work_in(stack, engine, metrics_url)
 
         def tell() -> None:
             if as_json:
-                print_json({"worker": True})
+                print_json({"worker": True, "metrics_url": metrics_url})
             else:
-                out.print("Qiao works jobs off")
+                more = f"; metrics on {metrics_url}" if metrics_url else ""
+                out.print(f"Qiao works jobs off{more}")
 
-        await until_signalled(tell)
+        await until_stopped(readiness, config, tell)

@@ -9,7 +9,7 @@ starts on an account that has changed or was disabled, for the statement that st
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import Final
 
@@ -18,8 +18,10 @@ import msgspec
 
 from qiao.channels.interface import Channel, ChannelType
 from qiao.channels.requests import Product
-from qiao.crypto.sealing import Seal
+from qiao.crypto.sealing import Seal, SealBroken
 from qiao.domain.errors import InvalidInput
+from qiao.engine.actors import SYSTEM, Actor
+from qiao.engine.audit import record
 from qiao.engine.errors import Conflict, Missing
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
@@ -77,6 +79,7 @@ class Accounts:
         name: str,
         settings: Mapping[str, object],
         priority: int = 0,
+        actor: Actor = SYSTEM,
     ) -> str:
         """Add an account, or change the one of that name; gives its id. Raises InvalidInput."""
         kind = self._channels.get(channel)
@@ -90,7 +93,21 @@ class Accounts:
         sealed = self._seal.close(msgspec.json.encode(dict(settings)))
         values = (merchant_id, account_id, live, channel, name, sealed, priority)
         try:
-            given: str | None = await self._database.fetch_value(SQL.put_account, *values)
+            async with self._database.transaction() as queries:
+                before = await queries.fetch_row(SQL.lock_account, merchant_id, live, name)
+                given: str | None = await queries.fetch_value(SQL.put_account, *values)
+                changed = self._changed(before, settings, priority)
+                if given is not None and changed:
+                    await record(
+                        queries,
+                        "account.added" if before is None else "account.changed",
+                        at=datetime.now(UTC),
+                        chain=merchant_id,
+                        actor=actor,
+                        subject_id=given,
+                        live=live,
+                        fields=changed,
+                    )
         except asyncpg.UniqueViolationError:  # the id is another account's
             given = None
         self.forget(merchant_id)
@@ -109,6 +126,21 @@ class Accounts:
             del self._held[key]
         for live in (False, True):
             self._usable.pop((merchant_id, live), None)
+
+    def _changed(
+        self, before: asyncpg.Record | None, settings: Mapping[str, object], priority: int
+    ) -> list[str]:
+        """The names of the fields that are not as they were before."""
+        if before is None:
+            return ["priority", *(f"settings.{name}" for name in settings)]
+        try:
+            old = msgspec.json.decode(self._seal.open(before["sealed_settings"]))
+        except SealBroken:  # its key is gone: what it was is not known
+            old = {}
+        new = msgspec.json.decode(msgspec.json.encode(dict(settings)))
+        names = [name for name in {*old, *new} if old.get(name) != new.get(name)]
+        moved = ["priority"] if before["priority"] != priority else []
+        return [*moved, *(f"settings.{name}" for name in names)]
 
     async def of_id(self, merchant_id: str, account_id: str) -> Account:
         """The account, also when it is disabled: what was begun on it must come to an end."""

@@ -12,6 +12,7 @@ from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.webhooks import deliver
 from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
+from qiao.telemetry.tracing import link_to
 
 GIVE_UP_AFTER: Final = timedelta(days=7)
 """When a channel has not told a payment's outcome for so long, a person must ask it."""
@@ -25,6 +26,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
 
     async def query_attempt(job: Job) -> Verdict:
         attempt = await attempt_of_id(engine, job.merchant_id, job.subject_id)
+        link_to(attempt.traceparent)
         if watch_seconds(attempt, engine.now()) is None:
             return Done()
         attempt = await ask(engine, attempt)

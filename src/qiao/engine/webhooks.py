@@ -18,10 +18,13 @@ from qiao.channels.wire import HttpRequest, Operation
 from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.audit import record_for
 from qiao.engine.errors import Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import is_on, link_to, operation
 
 SQL = load_statements("webhooks")
 EVENT_TYPES: Final = frozenset(
@@ -92,15 +95,18 @@ async def add_endpoint(
         )
     secret = secret or new_secret()
     _key(secret)
-    row = await engine.database.fetch_row(
-        SQL.add_endpoint,
-        scope.merchant_id,
-        engine.new_id(IdKind.WEBHOOK_ENDPOINT),
-        scope.live,
-        url,
-        engine.seal.close(secret.encode()),
-        sorted(set(event_types)),
-    )
+    endpoint_id = engine.new_id(IdKind.WEBHOOK_ENDPOINT)
+    async with engine.database.transaction() as queries:
+        row = await queries.fetch_row(
+            SQL.add_endpoint,
+            scope.merchant_id,
+            endpoint_id,
+            scope.live,
+            url,
+            engine.seal.close(secret.encode()),
+            sorted(set(event_types)),
+        )
+        await record_for(engine, queries, scope, "endpoint.added", endpoint_id)
     return _endpoint(row), secret
 
 
@@ -112,9 +118,12 @@ async def endpoints(engine: Engine, scope: Scope) -> list[Endpoint]:
 async def remove_endpoint(engine: Engine, scope: Scope, endpoint_id: str) -> None:
     """Nothing is sent there any more, what waits neither. Raises Missing."""
     parse_id(IdKind.WEBHOOK_ENDPOINT, endpoint_id, field="endpoint_id")
-    gone = await engine.database.fetch_value(
-        SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
-    )
+    async with engine.database.transaction() as queries:
+        gone = await queries.fetch_value(
+            SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
+        )
+        if gone is not None:
+            await record_for(engine, queries, scope, "endpoint.removed", endpoint_id)
     if gone is None:
         raise Missing("no such endpoint", field="endpoint_id", remedy="list the endpoints")
 
@@ -152,7 +161,10 @@ async def deliver(
     body = event_body(event_id, row["type"], row["created_at"], row["data"])
     secret = engine.seal.open(row["sealed_secret"]).decode()
     headers = signed_headers(secret, event_id, engine.now(), body)
-    answer = await engine.transport.run(_post(row["url"], headers, body))
+    if is_on():
+        link_to(await engine.database.fetch_value(SQL.trace_of_event, merchant_id, event_id))
+    with operation("webhook"):
+        answer = await engine.transport.run(_post(row["url"], headers, body))
     retry_after, status, error = None, None, None
     if isinstance(answer, int):
         status = answer
@@ -165,6 +177,10 @@ async def deliver(
     await engine.database.execute(
         SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
     )
+    metrics.WEBHOOKS.labels("retry" if retry_after else state).inc()
+    if error is None:
+        age = (engine.now() - row["created_at"]).total_seconds()
+        metrics.WEBHOOK_AGE_SECONDS.observe(max(age, 0.0))
     return retry_after
 
 

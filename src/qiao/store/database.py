@@ -1,5 +1,6 @@
 """The connection pool: four ways to ask, and a transaction. Nothing else touches asyncpg."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeAlias
@@ -12,6 +13,7 @@ from asyncpg.pool import PoolConnectionProxy
 from qiao.domain.errors import InvalidInput
 from qiao.store.connecting import UNAVAILABLE, Connector
 from qiao.store.errors import StoreUnavailable
+from qiao.telemetry import metrics
 
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 # The server's own limits, and the client's for a server that no longer answers at all: longer,
@@ -92,6 +94,12 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
         self._pool = pool
         self._taken = 0
+        metrics.POOLS.open.add(self)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Connections in use, idle, and how many there may be."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return size - idle, idle, self._pool.get_max_size()
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         raw = await self._take()
@@ -169,12 +177,15 @@ class Database:
         # has a time-out of its own.
         waits = self._taken >= self._pool.get_max_size()
         self._taken += 1
+        begun = time.perf_counter()
         try:
             with _translated(lambda: True):
-                return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+                raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
         except BaseException:
             self._taken -= 1
             raise
+        metrics.DATABASE_WAIT_SECONDS.observe(time.perf_counter() - begun)
+        return raw
 
     async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
         # What was asked for has happened or has failed by now; this changes neither.

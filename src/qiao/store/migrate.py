@@ -79,8 +79,12 @@ async def status(url: str) -> SchemaStatus:
                 current = await connection.fetchval("SELECT version_num FROM alembic_version")
         finally:
             await connection.close()
-    head = ScriptDirectory.from_config(_config(MIGRATIONS)).get_current_head()
-    return SchemaStatus(current=current, head=str(head))
+    return SchemaStatus(current=current, head=head())
+
+
+def head() -> str:
+    """The newest revision that this version knows. Revisions sort by age."""
+    return str(ScriptDirectory.from_config(_config(MIGRATIONS)).get_current_head())
 
 
 def run_sql(script: str) -> None:

@@ -21,6 +21,7 @@ from qiao.domain.errors import QiaoError
 from qiao.store.database import Database, Queries
 from qiao.store.errors import StoreUnavailable
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics, tracing
 
 # What of a lease may pass before a handler begins, and how long it may then take. The rest is
 # for its cancellation and for settling.
@@ -291,9 +292,11 @@ class Worker:
         if _monotonic() > held.begin_by:
             return _Ended(held=held, verdict="released")
         job = held.job
+        begun = _monotonic()
         try:
-            async with asyncio.timeout(HANDLE_WITHIN * self._lease_seconds):
-                verdict = await self._handlers[job.kind](job)
+            with tracing.span(f"job {job.kind}", tracing.SpanKind.CONSUMER):
+                async with asyncio.timeout(HANDLE_WITHIN * self._lease_seconds):
+                    verdict = await self._handlers[job.kind](job)
             return _ended(held, verdict)
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
@@ -302,8 +305,11 @@ class Worker:
             return self._failed(held, error)  # something that the handler awaited was cancelled
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the others go on
             return self._failed(held, error)
+        finally:
+            metrics.JOB_SECONDS.labels(job.kind).observe(_monotonic() - begun)
 
     def _failed(self, held: _Held, error: BaseException) -> _Ended:
+        metrics.JOBS.labels(held.job.kind, "failed").inc()
         name = type(error).__name__
         text = f"{name}: {error}" if isinstance(error, QiaoError) else name
         raised_in = traceback.extract_tb(error.__traceback__)[-1]
@@ -318,6 +324,7 @@ class Worker:
 
 
 def _ended(held: _Held, verdict: Verdict) -> _Ended:
+    metrics.JOBS.labels(held.job.kind, type(verdict).__name__.lower()).inc()
     match verdict:
         case Done():
             return _Ended(held=held, verdict="done")

@@ -8,6 +8,7 @@ from yarl import URL
 
 from qiao.channels.wire import HttpRequest, HttpResponse, Operation
 from qiao.domain.outcomes import NotSent, Unknown
+from qiao.telemetry import tracing
 from qiao.transport.drive import MAX_ANSWER_BYTES, AnswerLost, ConnectFailed, exchange
 from qiao.transport.tls import tls_context
 
@@ -57,6 +58,22 @@ class AsyncTransport:
 
     async def _send(self, request: HttpRequest) -> HttpResponse:
         url = URL(request.url, encoded=True)
+        if not tracing.is_on():
+            return await self._exchange(request, url)
+        doing = tracing.current_operation()
+        with tracing.span(
+            f"{request.method} {doing}",
+            tracing.SpanKind.CLIENT,
+            http__request__method=request.method,
+            server__address=url.host or "",
+            server__port=url.port or 0,
+            qiao__operation=doing,
+        ) as span:
+            response = await self._exchange(request, url)
+            span.set_attribute("http.response.status_code", response.status)
+            return response
+
+    async def _exchange(self, request: HttpRequest, url: URL) -> HttpResponse:
         try:
             async with self._session.request(
                 request.method,

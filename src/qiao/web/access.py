@@ -1,7 +1,8 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import MutableMapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -12,6 +13,7 @@ from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
 from qiao.web.problems import Refused
 
+HttpScope: TypeAlias = MutableMapping[str, Any]
 TheEngine: TypeAlias = NamedDependency[Engine]
 TheMerchant: TypeAlias = NamedDependency[Scope]
 
@@ -31,7 +33,15 @@ def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
 
 async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: lets in who brings an API key, and remembers whose it is. Raises Refused."""
-    scope = await who_asks(doors_of(connection), connection.headers.get("authorization", ""))
+    connection.scope["state"]["merchant"] = await who_asks(
+        doors_of(connection), cast("Any", connection.scope)
+    )
+
+
+async def who_asks(doors: Doors, request: HttpScope) -> Scope:
+    """Whose API key the request brings. Raises Refused."""
+    key = _key(request)
+    scope = await doors.keys.scope_of(key) if key else None
     if scope is None:
         raise Refused(
             401,
@@ -40,15 +50,19 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
             field="Authorization",
             remedy="send 'Authorization: Bearer sk_…' with a key of this server",
         )
-    connection.scope["state"]["merchant"] = scope
+    return replace(scope, actor=replace(scope.actor, origin=_address(request)))
 
 
-async def who_asks(doors: Doors, authorization: str) -> Scope | None:
-    """Whose key the header holds; None when it is nobody's."""
-    scheme, _space, key = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key.isascii():
-        return None
-    return await doors.keys.scope_of(key.strip())
+def _key(request: HttpScope) -> str | None:
+    """The key that the header Authorization holds."""
+    given = next((text for name, text in request["headers"] if name == b"authorization"), b"")
+    scheme, _space, key = given.partition(b" ")
+    return key.strip().decode() if scheme.lower() == b"bearer" and key.isascii() else None
+
+
+def _address(request: HttpScope) -> str | None:
+    client = request.get("client")
+    return str(client[0]) if client else None
 
 
 async def provide_engine(request: Request[Any, Any, Any]) -> Engine:
