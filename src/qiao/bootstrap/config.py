@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -15,9 +16,11 @@ from msgspec import Meta
 from qiao.channels.settings import Secret, Settings
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
+from qiao.transport.guard import LOOPBACK, Network, read_networks
 
 PREFIX = "QIAO_"
 SEAL_KEY_FILE = "seal.key"
+LOOPBACK_NAMES = {"127.0.0.1", "::1", "localhost"}
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -31,12 +34,26 @@ class Config(Settings, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: str | None = None
     """How customers and channels reach us; http://host:port without it."""
+    webhook_networks: str | None = None
+    """Networks that are not public and may yet be reached by webhooks, apart by commas."""
     seal_keys: Secret | None = None
     """Fernet keys that seal accounts' settings at rest, the newest first, apart by commas."""
 
     @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def private_networks(self) -> tuple[Network, ...]:
+        """What webhooks may reach besides public addresses. Raises InvalidInput.
+
+        The loopback, when nothing is said and the server can be reached only there: then whoever
+        has a key sits at this machine and reaches it anyway.
+        """
+        if self.webhook_networks is not None:
+            return read_networks(self.webhook_networks, field="webhook_networks")
+        own = urlsplit(self.base_url).hostname or ""
+        return LOOPBACK if {own, self.host} <= LOOPBACK_NAMES else ()
 
 
 def load_config(environment: Mapping[str, str] | None = None) -> Config:

@@ -31,7 +31,9 @@ async def open_engine(config: Config, *, max_connections: int = 32) -> AsyncIter
         url = await stack.enter_async_context(open_database_url(config))
         await migrate(url)
         database = await stack.enter_async_context(open_database(url, max_size=max_connections))
-        transport = await stack.enter_async_context(AsyncTransport())
+        transport = await stack.enter_async_context(
+            AsyncTransport(private_networks=config.private_networks)
+        )
         yield Engine(
             database=database,
             transport=transport,

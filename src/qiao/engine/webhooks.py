@@ -40,6 +40,7 @@ RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_40
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how every secret begins
 SECRET_BYTES: Final = 32
 TIMEOUT_SECONDS: Final = 15.0
+READ_BYTES: Final = 4096
 KEY_BYTES: Final = range(24, 65)
 SUCCESS: Final = range(200, 300)
 
@@ -83,6 +84,12 @@ async def add_endpoint(
 ) -> tuple[Endpoint, str]:
     """The endpoint, and its secret, which is shown only here. Raises InvalidInput."""
     check_url(url, field="url")
+    if scope.live and not url.startswith("https://"):
+        raise InvalidInput(
+            "events about real money go only over TLS",
+            field="url",
+            remedy="give an https address, or use a test key",
+        )
     unknown = sorted(set(event_types) - EVENT_TYPES)
     if unknown:
         raise InvalidInput(
@@ -200,6 +207,8 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> Operation[int]:
         headers={**headers, "content-type": "application/json", "user-agent": "Qiao"},
         body=body,
         timeout_seconds=TIMEOUT_SECONDS,
+        public_only=True,
+        read_bytes=READ_BYTES,
     )
     return answer.status
 

@@ -9,6 +9,7 @@ import msgspec
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
+from qiao.domain.deadlines import seconds_left, within_deadline
 from qiao.domain.errors import InvalidInput
 from qiao.store.errors import StoreUnavailable
 
@@ -78,19 +79,19 @@ class Connection:
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         with _translated(self._is_lost):
-            return await self._raw.fetch(sql, *args)
+            return await self._raw.fetch(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
         with _translated(self._is_lost):
-            return await self._raw.fetchrow(sql, *args)
+            return await self._raw.fetchrow(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
         with _translated(self._is_lost):
-            return await self._raw.fetchval(sql, *args)
+            return await self._raw.fetchval(sql, *args, timeout=_timeout_seconds())
 
     async def execute(self, sql: str, *args: object) -> str:
         with _translated(self._is_lost):
-            return await self._raw.execute(sql, *args)
+            return await self._raw.execute(sql, *args, timeout=_timeout_seconds())
 
 
 class Database:
@@ -145,7 +146,7 @@ class Database:
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
         with _translated(lambda: True):
-            raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS)
+            raw = await self._pool.acquire(timeout=within_deadline(ACQUIRE_TIMEOUT_SECONDS))
         connection = Connection(raw)
         try:
             yield connection
@@ -239,6 +240,11 @@ def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
         if isinstance(error, ValueError) or not is_lost():
             raise
         raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+
+
+def _timeout_seconds() -> float | None:
+    """None leaves it to the connection. Raises DeadlineExceeded when no time is left."""
+    return None if seconds_left() is None else within_deadline(COMMAND_TIMEOUT_SECONDS)
 
 
 def _name(error: BaseException) -> str:
