@@ -36,12 +36,37 @@ class Config(Settings, frozen=True, kw_only=True):
     """How customers and channels reach us; http://host:port without it."""
     webhook_networks: str | None = None
     """Networks that are not public and may yet be reached by webhooks, apart by commas."""
+    max_requests: Annotated[int, Meta(ge=8, le=4096)] = 128
+    """How many requests a process serves at once; the rest waits a moment or is refused."""
+    rate_limit: Annotated[int, Meta(ge=1)] | None = None
+    """Requests per second for each API key in each process; no limit without it."""
+    rate_limits: str | None = None
+    """Of single merchants: mer_…=500, mer_…=20."""
+    trusted_proxies: str | None = None
+    """Addresses or networks of proxies whose X-Forwarded-For is believed, apart by commas."""
     seal_keys: Secret | None = None
     """Fernet keys that seal accounts' settings at rest, the newest first, apart by commas."""
 
     @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def limits_of_merchants(self) -> dict[str, int]:
+        """``rate_limits``, read. Raises InvalidInput."""
+        parts = [part.strip() for part in (self.rate_limits or "").split(",") if part.strip()]
+        found: dict[str, int] = {}
+        for part in parts:
+            merchant_id, _, limit = part.partition("=")
+            limit = limit.strip()
+            if not (limit.isascii() and limit.isdecimal() and int(limit)):
+                raise InvalidInput(
+                    "not a list of limits",
+                    field="rate_limits",
+                    remedy="write a merchant's id and requests per second: mer_…=500, mer_…=20",
+                )
+            found[merchant_id.strip()] = int(limit)
+        return found
 
     @property
     def private_networks(self) -> tuple[Network, ...]:

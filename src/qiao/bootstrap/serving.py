@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
@@ -10,34 +11,66 @@ import structlog
 import uvicorn
 
 from qiao.domain.errors import InvalidInput
-from qiao.engine.jobs import handlers
+from qiao.engine.jobs import WEBHOOK_KINDS, handlers
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
 from qiao.web.app import create_app
+from qiao.web.limits import Limits
+from qiao.web.protection import Protection
 
 log = structlog.get_logger(__name__)
-MAX_CONCURRENT_REQUESTS = 512
+MAX_CONNECTIONS = 4096
+"""A backstop, mostly of idle ones: who is served and who waits is for qiao.web.admission."""
 GRACE_SECONDS = 20
+DRAIN_SECONDS = 6.0
+"""Longer than an idle connection is kept, so that clients have let go before it is closed."""
+WORK_GRACE_SECONDS = 40.0
+"""Longer than a handler may take: only one that refuses to end is cut off."""
+WEBHOOKS_AT_ONCE = 128
 
 
 @asynccontextmanager
 async def working(engine: Engine) -> AsyncIterator[None]:
-    """A worker beside whatever happens in the block; what it has begun is finished at the end."""
-    worker = Worker(engine.database, handlers(engine))
-    engine.wake.call(worker.wake)
+    """Workers beside whatever happens in the block: one for money, one for webhooks.
+
+    At the end they finish what they have begun and give back the rest. What takes longer than
+    WORK_GRACE_SECONDS is cut off; its lease lapses, and another worker takes it up.
+    """
+    every = handlers(engine)
+    money = {kind: handler for kind, handler in every.items() if kind not in WEBHOOK_KINDS}
+    webhooks = {kind: handler for kind, handler in every.items() if kind in WEBHOOK_KINDS}
+    workers = [
+        Worker(engine.database, money),
+        Worker(engine.database, webhooks, concurrency=WEBHOOKS_AT_ONCE),
+    ]
+
+    def wake() -> None:
+        for worker in workers:
+            worker.wake()
+
+    engine.wake.call(wake)
     stop = asyncio.Event()
-    task = asyncio.create_task(worker.run(stop))
+    task = asyncio.gather(*(worker.run(stop) for worker in workers))
     try:
         yield
     finally:
         stop.set()
-        await task
+        try:
+            async with asyncio.timeout(WORK_GRACE_SECONDS):
+                await task
+        except TimeoutError:
+            log.warning("worker_cut_off", after_seconds=WORK_GRACE_SECONDS)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken."""
+def listen(host: str, port: int, *, reuse_port: bool = False) -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken.
+
+    ``reuse_port`` lets other processes of ours listen there too; the kernel spreads connections.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
@@ -51,17 +84,49 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
+def inherited(descriptor: int) -> socket.socket:
+    """The listening socket that whoever started us holds too. Raises InvalidInput."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.setblocking(False)
+            return listener
+        listener.detach()
+    except OSError:
+        pass
+    raise InvalidInput(
+        "no listening socket was handed over there",
+        field="fd",
+        remedy="leave it out, or give the number under which it is inherited (systemd: 3)",
+    )
+
+
 @asynccontextmanager
-async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]:
-    """The doors on a listening socket; gives the URL on which they listen."""
+async def serving(
+    engine: Engine,
+    listener: socket.socket,
+    *,
+    limits: Limits | None = None,
+    max_requests: int = 128,
+    trusted_proxies: str | None = None,
+    drain_seconds: float = 0.0,
+) -> AsyncIterator[str]:
+    """The doors on a listening socket; gives the URL on which they listen.
+
+    At the end nothing more is accepted. For ``drain_seconds``, or until no connection is left,
+    each answer asks its client to close; then idle connections are closed, and what is being
+    served is finished within GRACE_SECONDS.
+    """
+    doors = Protection(create_app(engine, limits), slots=max_requests)
     config = uvicorn.Config(
-        create_app(engine),
+        doors,
         log_config=None,
         access_log=False,
         ws="none",
-        proxy_headers=False,
+        proxy_headers=trusted_proxies is not None,
+        forwarded_allow_ips=trusted_proxies or "",
         server_header=False,
-        limit_concurrency=MAX_CONCURRENT_REQUESTS,
+        limit_concurrency=MAX_CONNECTIONS,
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
     server = _Server(config)
@@ -75,12 +140,22 @@ async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]
     try:
         yield f"http://{host}:{port}"
     finally:
+        doors.draining = True
+        await server.drain(drain_seconds)
         server.should_exit = True
         await task
 
 
 class _Server(uvicorn.Server):
     """Leaves the signals to whoever runs the process: several servers may live in one."""
+
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more, and wait until the connections are gone or the time is over."""
+        for one in self.servers:
+            one.close()
+        ends_at = time.monotonic() + seconds
+        while self.server_state.connections and time.monotonic() < ends_at:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # uvicorn tells nobody when one has gone
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -8,6 +8,7 @@ body, however often it is sent.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -149,13 +150,19 @@ async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) 
     engine.wake()
 
 
-async def deliver(
-    engine: Engine, merchant_id: str, event_id: str, endpoint_id: str
-) -> float | None:
-    """Send an event once; in how many seconds to send it again, None when that is not needed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """What came of one sending. ``delivered`` is None when there was nothing to send."""
+
+    delivered: bool | None = None
+    again_seconds: float | None = None
+
+
+async def deliver(engine: Engine, merchant_id: str, event_id: str, endpoint_id: str) -> Try:
+    """Send an event once."""
     row = await engine.database.fetch_row(SQL.delivery, merchant_id, event_id, endpoint_id)
     if row is None or row["state"] != "pending" or not row["enabled"]:
-        return None
+        return Try()
     body = event_body(event_id, row["type"], row["created_at"], row["data"])
     secret = engine.seal.open(row["sealed_secret"]).decode()
     headers = signed_headers(secret, event_id, engine.now(), body)
@@ -172,7 +179,7 @@ async def deliver(
     await engine.database.execute(
         SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
     )
-    return retry_after
+    return Try(delivered=error is None, again_seconds=retry_after)
 
 
 def event_body(event_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:

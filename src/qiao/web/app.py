@@ -15,6 +15,7 @@ from qiao.web.api.payments import payments
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
+from qiao.web.limits import Limits, tell_rate
 from qiao.web.notify import notify
 from qiao.web.problems import answer
 from qiao.web.reference import reference
@@ -41,8 +42,9 @@ async def health(engine: TheEngine) -> dict[str, str]:
     return {"status": "ok"}
 
 
-def create_app(engine: Engine) -> Litestar:
+def create_app(engine: Engine, limits: Limits | None = None) -> Litestar:
     """The application; it neither opens nor closes the engine."""
+    doors = Doors(engine=engine, keys=ApiKeys(engine), limits=limits or Limits())
     merchants_own = Router(
         "/",
         route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks]), simple],
@@ -51,7 +53,7 @@ def create_app(engine: Engine) -> Litestar:
     )
 
     def begin(config: AppConfig) -> AppConfig:
-        config.state = State({"doors": Doors(engine=engine, keys=ApiKeys(engine))})
+        config.state = State({"doors": doors})
         return config
 
     return Litestar(
@@ -61,5 +63,6 @@ def create_app(engine: Engine) -> Litestar:
         openapi_config=OPENAPI,
         request_max_body_size=MAX_BODY_BYTES,
         on_app_init=[begin],
+        before_send=[tell_rate],
         logging_config=None,
     )
