@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager, contextmanager
 import structlog
 import uvicorn
 
+from qiao.bootstrap.refusing import refusing
 from qiao.domain.errors import InvalidInput
 from qiao.engine.jobs import WEBHOOK_KINDS, handlers
 from qiao.engine.runtime import Engine
@@ -122,6 +123,7 @@ async def serving(
         doors,
         log_config=None,
         access_log=False,
+        http=refusing(doors.refuse),
         ws="none",
         proxy_headers=trusted_proxies is not None,
         forwarded_allow_ips=trusted_proxies or "",

@@ -128,8 +128,8 @@ def _check_newer(connection: Connection, *, current: str, known: str) -> None:
         oldest = connection.exec_driver_sql(select).scalar()
     if oldest is None or known < oldest:
         raise MigrationFailed(
-            f"the database is at revision {current} and serves versions that know {oldest or current},"
-            f" this one knows {known} at most: run the newer Qiao"
+            f"the database is at revision {current} and serves versions that know"
+            f" {oldest or current}, this one knows {known} at most: run the newer Qiao"
         )
 
 

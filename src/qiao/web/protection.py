@@ -48,6 +48,12 @@ BAD_TIMEOUT: Final = problem(
     field="Request-Timeout",
     remedy="give seconds, such as 12 or 2.5",
 )
+REFUSALS: Final = {
+    kind: b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\n"
+    b"retry-after: %d\r\ncontent-length: %d\r\n\r\n%b"
+    % (seconds, len(msgspec.json.encode(OVERLOADED)), msgspec.json.encode(OVERLOADED))
+    for kind, seconds in RETRY_AFTER_SECONDS.items()
+}
 
 
 class Protection:
@@ -58,6 +64,13 @@ class Protection:
         self._admission = Admission(slots=slots)
         self._budget_seconds = budget_seconds
         self.draining = False
+
+    def refuse(self, method: str, path: str) -> bytes | None:
+        """The answer, as it goes over the wire, to a request that finds no room just now."""
+        kind = kind_of(method, path)
+        if kind is None or self.draining or not self._admission.is_full(kind):
+            return None
+        return REFUSALS[kind]
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
