@@ -1,8 +1,8 @@
-"""Ten times as many orders as a server can take: it does not do less for that.
+"""Ten times as many orders as a server can take: it refuses the most and goes on with the rest.
 
-A real server process and a load generator on the loopback. What is compared are orders accepted
-per second, at capacity and beyond, in turns, so that whatever else this machine does meanwhile
-weighs on both.
+A real server process and a load generator on the loopback, at capacity and beyond, in turns. What
+is compared are orders accepted for each second of the processor that the server had: by the clock,
+the generator and whatever else runs on this machine take theirs from the server.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from qiao.bootstrap.serving import listen
 from qiao.crypto.sealing import Seal
 from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Scope
+from qiao.simulators.alipay import new_credentials
 
 SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
 QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
@@ -29,7 +30,8 @@ AT_CAPACITY = 24
 """Clients who each wait for their answer: enough to keep the server busy."""
 OVERLOAD = 10
 CONNECTIONS = 600
-KEPT_GOODPUT = 0.8
+KEPT_GOODPUT = 0.5
+"""A collapse is what this must catch; docs/operations/limits.md tells what was measured."""
 
 
 @dataclass
@@ -43,7 +45,10 @@ class Generator:
 
     def request(self) -> bytes:
         self.orders += 1
-        body = b'{"order_id":"o-%d","amount":100,"description":"tea"}' % self.orders
+        body = (
+            b'{"order_id":"o-%d","amount":100,"description":"tea",'
+            b'"method":{"channel":"alipay","product":"page"}}'
+        ) % self.orders
         return (
             b"POST /v1/payments HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n"
             b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -111,6 +116,15 @@ async def test_goodput_is_kept_beyond_capacity(tmp_path: Path, postgres_url: str
     config = Config(home=str(tmp_path), database_url=postgres_url, seal_keys=seal_key)
     async with open_engine(config, max_connections=2) as engine:
         await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
+        settings = new_credentials().settings("ordinary", base_url="http://127.0.0.1:9")
+        await engine.accounts.put(
+            merchant_id=SCOPE.merchant_id,
+            account_id="acc_00000000000000000000000000",
+            live=False,
+            channel="alipay",
+            name="alipay",
+            settings=settings,
+        )
         key = await issue_api_key(engine, SCOPE)
     with listen("127.0.0.1", 0) as listener:
         descriptor = listener.fileno()
@@ -143,10 +157,10 @@ async def test_goodput_is_kept_beyond_capacity(tmp_path: Path, postgres_url: str
             beyond += generator.answers[b"201"]
         server.send_signal(signal.SIGTERM)
         assert await server.wait() == 0
-    print(
-        f"per processor second {beyond / beyond_work:.0f} of {peak / peak_work:.0f}",
-        generator.answers,
+    kept = (beyond / beyond_work) / (peak / peak_work)
+    told = (
+        f"offered {offered / peak:.1f} × capacity; of the peak were kept {kept:.2f} for each second"
+        f" of the processor, {beyond / peak:.2f} by the clock"
     )
-    told = f"offered {offered / peak:.1f} × capacity, goodput {beyond / peak:.2f} of the peak"
     print(told)
-    assert beyond >= KEPT_GOODPUT * peak, told
+    assert kept >= KEPT_GOODPUT, told

@@ -145,6 +145,41 @@ async def test_a_flood_of_orders_leaves_room_for_notifications_and_refunds(world
     assert accepted == 13  # what was refused left nothing
 
 
+async def test_a_refusal_leaves_its_connection_in_order(world: World) -> None:
+    """Whatever the pieces in which a refused body comes, the next request is read as it is."""
+    channel = Channel(world)
+    world.engine = replace(world.engine, transport=channel)
+    async with served(world, max_requests=8) as api:
+        orders = [
+            asyncio.ensure_future(api.post("/v1/payments", json={"order_id": f"c-{n}", **ORDER}))
+            for n in range(20)
+        ]
+        async with asyncio.timeout(60):
+            while sum(one.done() for one in orders) < 14:
+                await asyncio.sleep(0.01)
+        waiting = [  # they fill the queue again, for a moment
+            asyncio.ensure_future(api.post("/v1/payments", json={"order_id": f"d-{n}", **ORDER}))
+            for n in range(20)
+        ]
+        body = b"POST /v1/payments HTTP/1.1\r\n\r\n"
+        refused = b"POST /v1/payments?x=1 HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(
+            body
+        )
+        reader, writer = await asyncio.open_connection(api.base_url.host, api.base_url.port)
+        for piece in (refused[:30], refused[30:], body[:9], body[9:], refused + body):
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.01)
+        writer.write(b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answers = await asyncio.wait_for(reader.read(), 30)
+        assert answers.count(b"HTTP/1.1 ") == 3
+        assert answers.count(b"HTTP/1.1 503 ") == 2
+        assert answers.count(b"HTTP/1.1 200 ") == 1
+        writer.close()
+        channel.go.set()
+        await asyncio.gather(*orders, *waiting)
+
+
 async def test_the_time_of_a_request_is_bounded_and_no_outcome_guessed(world: World) -> None:
     async with served(world) as api:
         order = {"order_id": "short", **ORDER}
