@@ -97,6 +97,11 @@ class Load:
     def stop(self) -> None:
         self._stop = True
 
+    async def go_on(self) -> None:
+        """Until some more were answered."""
+        enough = self.answered + BETWEEN
+        await until(lambda: self.answered > enough)
+
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(120):
@@ -146,12 +151,12 @@ async def test_no_request_fails_and_no_job_is_lost_or_doubled(
             load = Load(f"http://127.0.0.1:{listener.getsockname()[1]}", key)
             buyers = [asyncio.ensure_future(load.buy(number)) for number in range(BUYERS)]
             for _ in range(GENERATIONS - 1):
-                await until(lambda before=load.answered: load.answered > before + BETWEEN)
+                await load.go_on()
                 new_server = await start(*arguments, environment=environment, pass_fds=handed)
                 new_worker = await start("worker", environment=environment)
                 await asyncio.gather(end(server), end(worker))
                 server, worker = new_server, new_worker
-            await until(lambda before=load.answered: load.answered > before + BETWEEN)
+            await load.go_on()
             load.stop()
             await asyncio.gather(*buyers)
             assert load.failures == []
