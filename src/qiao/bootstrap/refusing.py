@@ -7,7 +7,7 @@ turned away by the application.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 Refuse: TypeAlias = Callable[[str, str], bytes | None]
 """From method and path, the whole answer when there is no room for such a request just now."""
@@ -46,7 +46,8 @@ def refusing(refuse: Refuse) -> type[HttpToolsProtocol]:
         def _refusal(self) -> bytes | None:
             # An answer to an earlier request of this connection must go out first; and who waits
             # for "100 Continue" may never send the body.
-            busy = self.cycle is not None and not self.cycle.response_complete
+            cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+            busy = cycle is not None and not cycle.response_complete
             if busy or self.expect_100_continue or self.flow.write_paused:
                 return None
             path = self.url.partition(b"?")[0].decode("ascii", "replace")

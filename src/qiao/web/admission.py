@@ -54,17 +54,18 @@ class Admission:
         self._taken = 0
         self._turns = {kind: Turns() for kind in Kind}
 
-    def is_full(self, kind: Kind) -> bool:
-        """Whether there is neither a slot for it nor a place to wait for one."""
+    def room(self, kind: Kind) -> int:
+        """How many more of a kind would find a slot or a place to wait for one."""
         ceiling = self._ceilings[kind]
-        return self._taken >= ceiling and len(self._turns[kind]) >= max(2, ceiling // 4)
+        places = max(2, ceiling // 4) - len(self._turns[kind])
+        return max(0, ceiling - self._taken) + max(0, places)
 
     async def enter(self, kind: Kind) -> bool:
         """Whether there is a slot for it, at once or within a moment."""
         if self._taken < self._ceilings[kind] and not self._turns[kind]:
             self._taken += 1
             return True
-        if self.is_full(kind):
+        if not self.room(kind):
             return False
         return await self._turns[kind].wait(WAIT_SECONDS[kind], give_back=self.leave)
 

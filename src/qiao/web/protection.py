@@ -5,7 +5,7 @@ have arrived before it takes a slot, so that slow senders hold none.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, Final, TypeAlias
 
@@ -63,14 +63,21 @@ class Protection:
         self._app = app
         self._admission = Admission(slots=slots)
         self._budget_seconds = budget_seconds
+        self._coming: Counter[Kind] = Counter()
         self.draining = False
 
     def refuse(self, method: str, path: str) -> bytes | None:
         """The answer, as it goes over the wire, to a request that finds no room just now."""
         kind = kind_of(method, path)
-        if kind is None or self.draining or not self._admission.is_full(kind):
+        if kind is None or self.draining:
             return None
-        return REFUSALS[kind]
+        if self._coming[kind] >= self._admission.room(kind):
+            return REFUSALS[kind]
+        # Hundreds may arrive in one turn of the event loop, before any of their tasks has run.
+        if not self._coming.total():
+            asyncio.get_running_loop().call_soon(self._coming.clear)
+        self._coming[kind] += 1
+        return None
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
