@@ -1,5 +1,6 @@
 """``qiao serve`` and ``qiao worker``."""
 
+import socket
 from contextlib import AsyncExitStack
 from typing import Annotated
 
@@ -9,13 +10,23 @@ import typer
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.configured import note_configuration
 from qiao.bootstrap.engine import open_engine
-from qiao.bootstrap.serving import listen, run, serving, showing, until_stopped, working
+from qiao.bootstrap.serving import (
+    DRAIN_SECONDS,
+    inherited,
+    listen,
+    run,
+    serving,
+    showing,
+    until_stopped,
+    working,
+)
 from qiao.bootstrap.snapshot import taking_snapshots
 from qiao.bootstrap.telemetry import tracing
 from qiao.cli.admin import operator
 from qiao.cli.output import Json, out, print_json
 from qiao.engine.runtime import Engine
 from qiao.web.health import Readiness
+from qiao.web.limits import Limits
 
 MetricsPort = Annotated[
     int | None,
@@ -39,6 +50,13 @@ def serve(
             show_default="QIAO_PORT, 8080",
         ),
     ] = None,
+    fd: Annotated[
+        int | None,
+        typer.Option(help="Take over the listening socket with this number, as systemd hands out."),
+    ] = None,
+    reuse_port: Annotated[
+        bool, typer.Option("--reuse-port", help="Let further processes listen on the port too.")
+    ] = False,
     with_worker: Annotated[
         bool, typer.Option("--worker/--no-worker", help="Work the jobs off in this process too.")
     ] = True,
@@ -49,15 +67,12 @@ def serve(
     config = load_config()
     if metrics_port is not None:
         config = msgspec.structs.replace(config, metrics_port=metrics_port)
-    run(
-        _serve(
-            config,
-            host=host or config.host,
-            port=config.port if port is None else port,
-            with_worker=with_worker,
-            as_json=as_json,
-        )
+    listener = (
+        listen(host or config.host, config.port if port is None else port, reuse_port=reuse_port)
+        if fd is None
+        else inherited(fd)
     )
+    run(_serve(config, listener, with_worker=with_worker, as_json=as_json))
 
 
 def worker(*, metrics_port: MetricsPort = None, as_json: Json = False) -> None:
@@ -68,23 +83,46 @@ def worker(*, metrics_port: MetricsPort = None, as_json: Json = False) -> None:
     run(_work(config, as_json=as_json))
 
 
-async def _serve(config: Config, *, host: str, port: int, with_worker: bool, as_json: bool) -> None:
-    listener = listen(host, port)
-    # Channels and customers come to the port that is listened on, unless public_url says more.
-    config = msgspec.structs.replace(config, port=listener.getsockname()[1])
+def _placed(config: Config, listener: socket.socket) -> Config:
+    """The configuration of who listens there.
+
+    Channels and customers come to the port that is listened on, unless public_url says more; and
+    what webhooks may reach follows from the address that is listened on.
+    """
+    if listener.family not in (socket.AF_INET, socket.AF_INET6):
+        return config  # a Unix socket, behind a proxy that has an address
+    address, port = listener.getsockname()[:2]
+    placed = msgspec.structs.replace(config, port=port)
+    return msgspec.structs.replace(placed, host=address, public_url=placed.base_url)
+
+
+async def _serve(
+    config: Config, listener: socket.socket, *, with_worker: bool, as_json: bool
+) -> None:
+    limits = Limits(per_second=config.rate_limit, of_merchants=config.limits_of_merchants)
+    placed = _placed(config, listener)
     async with AsyncExitStack() as stack:
         stack.enter_context(tracing())
-        engine = await stack.enter_async_context(open_engine(config))
+        engine = await stack.enter_async_context(open_engine(placed))
         await note_configuration(engine, config, "serve", actor=operator())
         readiness = Readiness(engine)
         metrics_url = await stack.enter_async_context(showing(readiness, config))
-        url = await stack.enter_async_context(serving(engine, listener, readiness))
+        doors = serving(
+            engine,
+            listener,
+            readiness,
+            limits=limits,
+            max_requests=config.max_requests,
+            trusted_proxies=config.trusted_proxies,
+            drain_seconds=DRAIN_SECONDS,
+        )
+        url = await stack.enter_async_context(doors)
         if with_worker:
             await _work_in(stack, engine, metrics_url)
 
         def tell() -> None:
             if as_json:
-                shown = {"url": url, "public_url": config.base_url, "worker": with_worker}
+                shown = {"url": url, "public_url": placed.base_url, "worker": with_worker}
                 print_json({**shown, "metrics_url": metrics_url})
             else:
                 out.print(f"Qiao serves on [bold]{url}[/]; its reference is {url}/docs")

@@ -106,6 +106,10 @@ class ApiKeys:
         self._engine = engine
         self._held: dict[bytes, tuple[float, Scope]] = {}
 
+    def holds(self, key: str) -> bool:
+        """Whether it was a good key when this process saw it last."""
+        return _digest(key) in self._held
+
     async def scope_of(self, key: str) -> Scope | None:
         """None for a key that nobody has, or that was revoked."""
         digest = _digest(key)

@@ -8,6 +8,7 @@ body, however often it is sent.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -43,6 +44,7 @@ RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_40
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how every secret begins
 SECRET_BYTES: Final = 32
 TIMEOUT_SECONDS: Final = 15.0
+READ_BYTES: Final = 4096
 KEY_BYTES: Final = range(24, 65)
 SUCCESS: Final = range(200, 300)
 
@@ -86,6 +88,12 @@ async def add_endpoint(
 ) -> tuple[Endpoint, str]:
     """The endpoint, and its secret, which is shown only here. Raises InvalidInput."""
     check_url(url, field="url")
+    if scope.live and not url.startswith("https://"):
+        raise InvalidInput(
+            "events about real money go only over TLS",
+            field="url",
+            remedy="give an https address, or use a test key",
+        )
     unknown = sorted(set(event_types) - EVENT_TYPES)
     if unknown:
         raise InvalidInput(
@@ -151,13 +159,19 @@ async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) 
     engine.wake()
 
 
-async def deliver(
-    engine: Engine, merchant_id: str, event_id: str, endpoint_id: str
-) -> float | None:
-    """Send an event once; in how many seconds to send it again, None when that is not needed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """What came of one sending. ``delivered`` is None when there was nothing to send."""
+
+    delivered: bool | None = None
+    again_seconds: float | None = None
+
+
+async def deliver(engine: Engine, merchant_id: str, event_id: str, endpoint_id: str) -> Try:
+    """Send an event once."""
     row = await engine.database.fetch_row(SQL.delivery, merchant_id, event_id, endpoint_id)
     if row is None or row["state"] != "pending" or not row["enabled"]:
-        return None
+        return Try()
     body = event_body(event_id, row["type"], row["created_at"], row["data"])
     secret = engine.seal.open(row["sealed_secret"]).decode()
     headers = signed_headers(secret, event_id, engine.now(), body)
@@ -181,7 +195,7 @@ async def deliver(
     if error is None:
         age = (engine.now() - row["created_at"]).total_seconds()
         metrics.WEBHOOK_AGE_SECONDS.observe(max(age, 0.0))
-    return retry_after
+    return Try(delivered=error is None, again_seconds=retry_after)
 
 
 def event_body(event_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:
@@ -216,6 +230,8 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> Operation[int]:
         headers={**headers, "content-type": "application/json", "user-agent": "Qiao"},
         body=body,
         timeout_seconds=TIMEOUT_SECONDS,
+        public_only=True,
+        read_bytes=READ_BYTES,
     )
     return answer.status
 

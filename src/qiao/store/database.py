@@ -10,6 +10,7 @@ import msgspec
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
+from qiao.domain.deadlines import seconds_left, within_deadline
 from qiao.domain.errors import InvalidInput
 from qiao.store.connecting import UNAVAILABLE, Connector
 from qiao.store.errors import StoreUnavailable
@@ -67,19 +68,19 @@ class Connection:
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         with _translated(self._is_lost):
-            return await self._raw.fetch(sql, *args)
+            return await self._raw.fetch(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
         with _translated(self._is_lost):
-            return await self._raw.fetchrow(sql, *args)
+            return await self._raw.fetchrow(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
         with _translated(self._is_lost):
-            return await self._raw.fetchval(sql, *args)
+            return await self._raw.fetchval(sql, *args, timeout=_timeout_seconds())
 
     async def execute(self, sql: str, *args: object) -> str:
         with _translated(self._is_lost):
-            return await self._raw.execute(sql, *args)
+            return await self._raw.execute(sql, *args, timeout=_timeout_seconds())
 
 
 class Database:
@@ -105,7 +106,7 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetch(sql, *args)
+                return await raw.fetch(sql, *args, timeout=_timeout_seconds())
         finally:
             await self._give_back(raw)
 
@@ -113,7 +114,7 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchrow(sql, *args)
+                return await raw.fetchrow(sql, *args, timeout=_timeout_seconds())
         finally:
             await self._give_back(raw)
 
@@ -121,7 +122,7 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchval(sql, *args)
+                return await raw.fetchval(sql, *args, timeout=_timeout_seconds())
         finally:
             await self._give_back(raw)
 
@@ -129,7 +130,7 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.execute(sql, *args)
+                return await raw.execute(sql, *args, timeout=_timeout_seconds())
         finally:
             await self._give_back(raw)
 
@@ -180,7 +181,8 @@ class Database:
         begun = time.perf_counter()
         try:
             with _translated(lambda: True):
-                raw = await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+                seconds = within_deadline(ACQUIRE_TIMEOUT_SECONDS)
+                raw = await self._pool.acquire(timeout=seconds if waits else None)
         except BaseException:
             self._taken -= 1
             raise
@@ -295,6 +297,11 @@ def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
         if isinstance(error, ValueError) or not is_lost():
             raise
         raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+
+
+def _timeout_seconds() -> float | None:
+    """None leaves it to the connection. Raises DeadlineExceeded when no time is left."""
+    return None if seconds_left() is None else within_deadline(COMMAND_TIMEOUT_SECONDS)
 
 
 def _name(error: BaseException) -> str:

@@ -1,7 +1,7 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias, cast
 
 from litestar import Request
@@ -11,6 +11,7 @@ from litestar.handlers.base import BaseRouteHandler
 
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
+from qiao.web.limits import Limits, Taken, note_rate
 from qiao.web.problems import Refused
 
 HttpScope: TypeAlias = MutableMapping[str, Any]
@@ -24,6 +25,7 @@ class Doors:
 
     engine: Engine
     keys: ApiKeys
+    limits: Limits = field(default_factory=Limits)
 
 
 def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
@@ -39,9 +41,15 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
 
 
 async def who_asks(doors: Doors, request: HttpScope) -> Scope:
-    """Whose API key the request brings. Raises Refused."""
-    key = _key(request)
-    scope = await doors.keys.scope_of(key) if key else None
+    """Whose API key the request brings, if it may ask just now. Raises Refused."""
+    key, address, scope = _key(request), _address(request), None
+    if key:
+        # Not even looked up; but a good key is let in, whoever guesses behind the same address.
+        if not doors.keys.holds(key) and (taken := doors.limits.is_guessing(address or "")):
+            raise _too_many(request, taken, "too many wrong keys came from this address")
+        scope = await doors.keys.scope_of(key)
+        if scope is None:
+            doors.limits.note_wrong_key(address or "")
     if scope is None:
         raise Refused(
             401,
@@ -50,14 +58,30 @@ async def who_asks(doors: Doors, request: HttpScope) -> Scope:
             field="Authorization",
             remedy="send 'Authorization: Bearer sk_…' with a key of this server",
         )
-    return replace(scope, actor=replace(scope.actor, origin=_address(request)))
+    taken = doors.limits.take(scope.merchant_id, key)
+    if taken is not None:
+        note_rate(request, taken)
+        if not taken.admitted:
+            raise _too_many(request, taken, "this key asks more often than it may")
+    return replace(scope, actor=replace(scope.actor, origin=address))
 
 
-def _key(request: HttpScope) -> str | None:
-    """The key that the header Authorization holds."""
+def _too_many(request: HttpScope, taken: Taken, title: str) -> Refused:
+    note_rate(request, taken)
+    return Refused(
+        429,
+        "rate_limited",
+        title,
+        field="Authorization",
+        remedy="wait as long as Retry-After says; nothing was done",
+    )
+
+
+def _key(request: HttpScope) -> str:
+    """The key that the header Authorization holds; empty when it holds none."""
     given = next((text for name, text in request["headers"] if name == b"authorization"), b"")
     scheme, _space, key = given.partition(b" ")
-    return key.strip().decode() if scheme.lower() == b"bearer" and key.isascii() else None
+    return key.strip().decode() if scheme.lower() == b"bearer" and key.isascii() else ""
 
 
 def _address(request: HttpScope) -> str | None:

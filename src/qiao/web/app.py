@@ -30,13 +30,17 @@ from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
 from qiao.web.health import Readiness, livez, readyz
+from qiao.web.limits import Limits
 from qiao.web.notify import notify
 from qiao.web.observed import observed
 from qiao.web.problems import answer
+from qiao.web.protection import Protection
 from qiao.web.quick import QuickDoors
 from qiao.web.reference import reference
 from qiao.web.simple import simple
 
+MAX_REQUESTS = 128
+"""How many are served at once; see ``qiao.web.admission``."""
 OPENAPI = OpenAPIConfig(
     title="Qiao",
     version="1",
@@ -52,9 +56,13 @@ OPENAPI = OpenAPIConfig(
 
 
 class Application(Litestar):
-    """Litestar, behind the doors that are quick; and around both, what is noted of each request."""
+    """Litestar, behind the doors that are quick.
 
-    quick: QuickDoors | None = None
+    Around both stand what bounds a request, and around that what is noted of each.
+    """
+
+    protection: Protection
+    quick: QuickDoors | None
 
     async def __call__(
         self,
@@ -63,15 +71,16 @@ class Application(Litestar):
         send: Send | LifeSpanSend,
     ) -> None:
         if scope["type"] == ScopeType.HTTP:
-            await self.observed(cast("Any", scope), cast("Any", receive), cast("Any", send))
+            await self._observed(cast("Any", scope), cast("Any", receive), cast("Any", send))
         else:
             await super().__call__(scope, receive, send)
 
     @cached_property
-    def observed(self) -> ASGIApp:
-        return observed(self._answer)
+    def _observed(self) -> ASGIApp:
+        return observed(cast("Any", self.protection))
 
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What stands behind the protection."""
         if self.quick is not None:
             reply = await self.quick.reply(cast("Any", scope), receive)
             if reply is not None:
@@ -81,13 +90,18 @@ class Application(Litestar):
 
 
 def create_app(
-    engine: Engine, readiness: Readiness | None = None, *, quick: bool = True
+    engine: Engine,
+    readiness: Readiness | None = None,
+    *,
+    limits: Limits | None = None,
+    max_requests: int = MAX_REQUESTS,
+    quick: bool = True,
 ) -> Application:
     """The application; it neither opens nor closes the engine.
 
     Without ``quick`` the framework answers everything; what it answers is the same.
     """
-    doors = Doors(engine=engine, keys=ApiKeys(engine))
+    doors = Doors(engine=engine, keys=ApiKeys(engine), limits=limits or Limits())
     merchants_own = Router(
         "/",
         route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks, audit]), simple],
@@ -109,4 +123,5 @@ def create_app(
         logging_config=None,
     )
     application.quick = QuickDoors(doors) if quick else None
+    application.protection = Protection(application.answer, slots=max_requests)
     return application

@@ -57,14 +57,18 @@ class Readiness:
     async def _ask(self) -> Checks:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
-                found = await self._engine.database.fetch_value(
-                    "SELECT version_num FROM alembic_version"
+                row = await self._engine.database.fetch_row(
+                    "SELECT version_num, oldest_revision FROM alembic_version, schema_compatibility"
                 )
         except (StoreUnavailable, TimeoutError):
             return Checks(database="does not answer", schema="not asked")
-        # One that is newer is well: while a new version is rolled out, the old one still serves.
-        if found is None or found < self._head:
+        if row is None or row["version_num"] < self._head:
+            found = row and row["version_num"]
             return Checks(schema=f"is {found}, wanted is {self._head}: qiao db migrate")
+        # One that is newer is well, while it serves us too: a new version is being rolled out.
+        oldest = row["oldest_revision"]
+        if self._head < oldest:
+            return Checks(schema=f"serves {oldest} and later, not {self._head}: run the newer Qiao")
         return Checks()
 
 

@@ -39,7 +39,7 @@ async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send)
     begun = time.perf_counter()
     headers = dict(scope["headers"])
     request_id = read_request_id(headers.get(b"x-request-id"))
-    method = scope["method"] if scope["method"] in METHODS else "OTHER"
+    method = method_label(scope["method"])
     status = 500
 
     async def answer(message: Message) -> None:
@@ -85,6 +85,11 @@ async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send)
                 status=status,
                 milliseconds=round(seconds * 1000, 1),
             )
+
+
+def method_label(method: str) -> str:
+    """The method; one that nobody knows is OTHER, for anybody can invent them."""
+    return method if method in METHODS else "OTHER"
 
 
 def read_request_id(given: bytes | None) -> str:

@@ -8,7 +8,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from qiao.domain.errors import InvalidInput
+from qiao.domain.errors import DeadlineExceeded, InvalidInput
 from qiao.engine.errors import Conflict, Missing
 from qiao.store.errors import StoreUnavailable
 
@@ -64,6 +64,13 @@ def describe(error: Exception) -> Problem:
                 503,
                 "unavailable",
                 "the database does not answer",
+                remedy="send the request again, with the same Idempotency-Key",
+            )
+        case DeadlineExceeded():
+            return problem(
+                504,
+                error.code,
+                "the request's time is over; what it began goes on or is asked about",
                 remedy="send the request again, with the same Idempotency-Key",
             )
         case ValidationException():

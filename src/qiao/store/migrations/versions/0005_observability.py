@@ -3,7 +3,7 @@
 from qiao.store.migrate import forward_only, run_sql
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
