@@ -29,7 +29,9 @@ test: setup ## the whole test suite, files in parallel
 bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
 	$(BIN)/python -m bench $(ARGS)
 
-torture: setup ## the database's primary dies twenty times under load; shows how long each took
+torture: setup ## hours of faults: simulated lives, killed processes, database failovers
+	QIAO_TEST_SEEDS=10000 $(BIN)/pytest -n $(JOBS) --dist load tests/simulation $(ARGS)
+	QIAO_TEST_KILLS=1000 $(BIN)/pytest tests/crash -s $(ARGS)
 	QIAO_TEST_FAILOVERS=20 $(BIN)/pytest tests/disaster/test_failover.py -s $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts

@@ -29,7 +29,7 @@ WITH settled AS (
       action = NULL
   WHERE merchant_id = $1 AND reference = $2 AND state = 'pending'
     AND amount_minor = $3 AND currency = $4 AND account_id = $8
-  RETURNING payment_id, amount_minor
+  RETURNING payment_id, attempt_id, amount_minor, currency
 ), noted AS (
   INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
   SELECT $1, $8, $9, 'payment', $2 FROM settled
@@ -41,6 +41,12 @@ WITH settled AS (
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $7, (row).live, (row).payment_id, 'payment.paid', payment_document(row) FROM paid
+), booked AS (
+  INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
+                            currency, payment_id, subject_id)
+  SELECT $1, $7, 1, (row).live, 'channel_receivable:' || $8, 'merchant_payable',
+         settled.amount_minor, settled.currency, settled.payment_id, settled.attempt_id
+  FROM paid, settled
 )
 SELECT (row).payment_id FROM paid
 """

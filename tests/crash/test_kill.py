@@ -3,6 +3,7 @@ nothing happens twice, and every webhook arrives.
 """
 
 import asyncio
+import itertools
 import os
 import random
 import signal
@@ -23,6 +24,7 @@ from qiao.bootstrap.config import Config
 from qiao.bootstrap.engine import open_engine
 from qiao.crypto.sealing import Seal
 from qiao.engine.jobs import handlers
+from qiao.engine.ledger import prove
 from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint
@@ -32,8 +34,9 @@ from qiao.store.outbox import Worker
 from qiao.testing.world import Clock
 
 PAYMENTS = 200
+"""At least so many; more, for as long as the killing goes on."""
 AT_ONCE = 16
-KILLS = 8
+KILLS = int(os.environ.get("QIAO_TEST_KILLS", "8"))
 SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
 QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
 
@@ -116,7 +119,7 @@ class Customer:
         """By payment code, or by QR code; every third gives a part back."""
         body: dict[str, Any] = {
             "order_id": f"order-{number}",
-            "amount": 1000 + number,
+            "amount": 1000 + number % 1000,
             "description": "tea",
             "method": {"channel": "alipay", "product": "qr"},
         }
@@ -167,14 +170,16 @@ async def test_nothing_is_lost_and_nothing_doubled(
         await server.start()
         await worker.start()
         customer = Customer(config.base_url, key, simulator)
-        turns = asyncio.Semaphore(AT_ONCE)
+        killing = asyncio.create_task(_kill(chance, server, worker))
+        numbers = itertools.count()
 
-        async def buy(number: int) -> None:
-            async with turns:
+        async def go_on_buying() -> None:
+            for number in numbers:
+                if number >= PAYMENTS and killing.done():
+                    return
                 await customer.buy(number)
 
-        killing = asyncio.create_task(_kill(chance, server, worker))
-        await asyncio.gather(*(buy(number) for number in range(PAYMENTS)))
+        await asyncio.gather(*(go_on_buying() for _ in range(AT_ONCE)))
         await killing
         await _nothing_is_sending(engine)
         await server.kill()
@@ -199,7 +204,7 @@ async def _prepare(engine: Engine, simulator: Simulator, shop: Shop) -> str:
 
 async def _kill(chance: random.Random, server: Process, worker: Process) -> None:
     for _ in range(KILLS):
-        await asyncio.sleep(chance.uniform(0.8, 2.5))
+        await asyncio.sleep(chance.uniform(0.4, 2.5))
         victim = chance.choice([server, worker])
         await victim.kill()
         await victim.start()
@@ -235,7 +240,7 @@ async def _work_until_quiet(engine: Engine) -> None:
 
 async def _check(engine: Engine, simulator: Simulator, shop: Shop) -> None:
     payments = await engine.database.fetch("SELECT * FROM payment")
-    assert len(payments) == len({row["order_id"] for row in payments}) == PAYMENTS
+    assert len(payments) == len({row["order_id"] for row in payments}) >= PAYMENTS
     attempts = await engine.database.fetch("SELECT * FROM attempt")
     known = {row["reference"]: row for row in attempts}
     kept = dict.fromkeys((row["payment_id"] for row in payments), 0)
@@ -246,7 +251,7 @@ async def _check(engine: Engine, simulator: Simulator, shop: Shop) -> None:
     for row in payments:
         assert kept[row["payment_id"]] == row["captured_minor"] - row["refunded_minor"]
         assert row["state"] == ("paid" if row["captured_minor"] else "closed")
-    assert sum(row["state"] == "paid" for row in payments) > PAYMENTS * 0.9
+    assert sum(row["state"] == "paid" for row in payments) > len(payments) * 0.8
     paid_events = await engine.database.fetch(
         "SELECT payment_id FROM event WHERE type = 'payment.paid'"
     )
@@ -254,6 +259,8 @@ async def _check(engine: Engine, simulator: Simulator, shop: Shop) -> None:
     events = {row["event_id"] for row in await engine.database.fetch("SELECT event_id FROM event")}
     assert set(shop.bodies) == events
     assert all(len(bodies) == 1 for bodies in shop.bodies.values())
+    assert not (await prove(engine.database)).mistakes
+    print(f"{KILLS} kills, {len(payments)} payments, {len(events)} events: nothing lost or doubled")
 
 
 def _free_port() -> int:

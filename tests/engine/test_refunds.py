@@ -133,3 +133,18 @@ async def test_others_see_nothing(world: World) -> None:
         await show_refund(world.engine, live, given.refund_id)
     with pytest.raises(InvalidId):
         await show_refund(world.engine, world.scope, "ref_nonsense")
+
+
+async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) -> None:
+    payment = await world.paid(1000)
+    given = await give_back(world, payment, 300, Fault.ANSWER_LOST)
+    [order] = world.bank.orders.values()
+    assert order.refunds
+    order.state = "closed"  # the bank refuses whatever is told from now on
+    world.bank.hidden.add(given.reference)  # and does not know the refund for a while
+    world.clock.pass_by(minutes=11)
+    world.bank.on_refund = world.bank.hidden.clear
+    await world.work()
+    [known] = await world.refunds(payment)
+    assert known.state == "succeeded"
+    assert (await world.now(payment)).refunded_minor == 300

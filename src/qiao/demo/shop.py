@@ -19,6 +19,8 @@ import msgspec
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from qiao.domain.money import Money
+
 TOLERANCE_SECONDS: Final = 300
 TEAS: Final = (
     ("longjing", "龙井茶 Longjing tea", 12800),
@@ -114,7 +116,8 @@ class Shop:
             self.states[data["order_id"]] = data["state"]
             self.tell(f"shop: webhook {event['type']} for order {data['order_id']}")
         else:
-            self.tell(f"shop: webhook {event['type']} of {data['amount']} {data['currency']} minor")
+            amount = Money(data["amount"], data["currency"])
+            self.tell(f"shop: webhook {event['type']} of {amount}")
         return web.Response(status=204)
 
 

@@ -17,12 +17,13 @@ from qiao.domain.outcomes import (
     Unknown,
 )
 from qiao.domain.states import REFUND, RefundEvent, RefundState, after, sources
+from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.calls import call
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.payments import attempts_of, replayed, show
-from qiao.engine.records import Refund, read
+from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
 from qiao.store.sql import load_statements
@@ -126,16 +127,9 @@ async def work(engine: Engine, refund: Refund) -> Refund:
     lapses_at = (refund.sent_at or refund.created_at) + LEASE
     if refund.state is RefundState.SENDING and engine.now() < lapses_at:
         return refund  # somebody waits for its answer
-    account_of = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
-    account = await engine.accounts.of_id(refund.merchant_id, account_of.account_id)
-    query = RefundQuery(
-        reference=refund.reference,
-        payment_reference=account_of.reference,
-        amount=refund.amount,
-    )
-    outcome = await call(
-        engine, account, "query_refund", account.channel.query_refund(query, engine.context)
-    )
+    attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+    account = await engine.accounts.of_id(refund.merchant_id, attempt.account_id)
+    outcome = await _ask(engine, account, attempt, refund)
     if isinstance(outcome, NotFound) and refund.state is not RefundState.PENDING:
         if refund.state is RefundState.SENDING:
             await _move(engine, refund, RefundEvent.LOSE, channel=account.channel_id)
@@ -188,6 +182,16 @@ async def settle_refund(
     return await refund_now(engine, refund.merchant_id, refund.refund_id)
 
 
+async def _ask(engine: Engine, account: Account, attempt: Attempt, refund: Refund) -> RefundOutcome:
+    query = RefundQuery(
+        reference=refund.reference,
+        payment_reference=attempt.reference,
+        amount=refund.amount,
+    )
+    operation = account.channel.query_refund(query, engine.context)
+    return await call(engine, account, "query_refund", operation)
+
+
 async def _send(engine: Engine, refund: Refund) -> Refund:
     attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
     account = await engine.accounts.of_id(refund.merchant_id, attempt.account_id)
@@ -211,7 +215,13 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         operation.close()
         return await refund_now(engine, refund.merchant_id, refund.refund_id)
     outcome = await call(engine, account, "refund", operation)
-    if isinstance(outcome, NotSent) and refund.state is RefundState.REQUESTED:
+    resent = refund.state is not RefundState.REQUESTED
+    if isinstance(outcome, RefundRefused) and resent:
+        # An earlier sending may have arrived; only that the channel has no such refund proves that
+        # nothing was given back.
+        found = await _ask(engine, account, attempt, refund)
+        outcome = outcome if isinstance(found, NotFound) else found
+    if isinstance(outcome, NotSent) and not resent:
         await _move(engine, refund, RefundEvent.FAIL_TO_SEND, channel=account.channel_id)
     elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived
         await _move(engine, refund, RefundEvent.LOSE, channel=account.channel_id)

@@ -6,7 +6,7 @@ that a test compares Qiao's books with.
 """
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -110,6 +110,10 @@ class Bank:
     key: str = "bank's key"
     orders: dict[str, Order] = field(default_factory=dict)
     told: int = 0
+    hidden: set[str] = field(default_factory=set)
+    """Refunds that the bank made and does not show yet."""
+    on_refund: Callable[[], object] = lambda: None
+    """Called whenever a refund is told to the bank."""
 
     def pay(self, reference: str) -> None:
         self.orders[reference].state = "paid"
@@ -163,6 +167,7 @@ class Bank:
         return _view(order)
 
     def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
+        self.on_refund()
         order = self.orders.get(payment)
         if order is None or order.state != "paid":
             return {"state": "refused"}
@@ -174,7 +179,7 @@ class Bank:
 
     def _query_refund(self, reference: str, payment: str) -> dict[str, Any]:
         order = self.orders.get(payment)
-        if order is None or reference not in order.refunds:
+        if order is None or reference not in order.refunds or reference in self.hidden:
             return {"state": "absent"}
         return {"state": "refunded", "amount": order.refunds[reference]}
 
