@@ -10,7 +10,7 @@ LAST = ("writing-a-channel.md", "conformance.md")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Where the navigation names a folder, put every page of it."""
+    """Where the navigation names a folder, put every page of it, and first the one beside it."""
     config.nav = [
         {title: _pages(target) if target.endswith("/") else target}
         for entry in config.nav or []
@@ -28,4 +28,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def _pages(folder: str) -> list[str]:
     names = sorted(path.name for path in (ROOT / "docs" / folder).glob("*.md"))
-    return [f"{folder}{name}" for name in sorted(names, key=lambda name: name in LAST)]
+    beside = f"{folder.rstrip('/')}.md"
+    first = [beside] if (ROOT / "docs" / beside).exists() else []
+    return first + [f"{folder}{name}" for name in sorted(names, key=lambda name: name in LAST)]

@@ -36,6 +36,8 @@ def test_a_secret_from_a_file_is_shown_nowhere(tmp_path: Path) -> None:
         ("", {"QIAO_PORT": "many"}, "port"),
         ("colour = 1", {}, "config"),
         ("port =", {}, "config.toml"),
+        ("max_requests = 1", {}, "max_requests"),
+        ("", {"QIAO_RATE_LIMIT": "0"}, "rate_limit"),
         ("", {"QIAO_DATABASE_URL_FILE": "/nowhere/at/all"}, "QIAO_DATABASE_URL_FILE"),
     ],
 )
@@ -64,3 +66,33 @@ def test_keys_can_be_rotated(tmp_path: Path) -> None:
     assert both.open(sealed) == b"hush"
     with pytest.raises(InvalidInput):
         load_seal(load_config({**given, "QIAO_SEAL_KEYS": "short"}))
+
+
+@pytest.mark.parametrize(
+    ("given", "reached"),
+    [
+        ({}, {"127.0.0.0/8", "::1/128"}),
+        ({"QIAO_PUBLIC_URL": "https://pay.example"}, set()),
+        ({"QIAO_HOST": "0.0.0.0"}, set()),
+        ({"QIAO_WEBHOOK_NETWORKS": ""}, set()),
+        (
+            {"QIAO_HOST": "0.0.0.0", "QIAO_WEBHOOK_NETWORKS": "10.1.0.0/16, fd00::/8"},
+            {"10.1.0.0/16", "fd00::/8"},
+        ),
+    ],
+)
+def test_webhooks_reach_the_loopback_only_where_nobody_else_reaches_the_server(
+    tmp_path: Path, given: dict[str, str], reached: set[str]
+) -> None:
+    config = load_config({"QIAO_HOME": str(tmp_path), **given})
+    assert {str(network) for network in config.private_networks} == reached
+
+
+def test_limits_of_merchants_are_read_and_a_wrong_one_is_named(tmp_path: Path) -> None:
+    home = {"QIAO_HOME": str(tmp_path)}
+    config = load_config({**home, "QIAO_RATE_LIMITS": "mer_a=500, mer_b = 20"})
+    assert config.limits_of_merchants == {"mer_a": 500, "mer_b": 20}
+    for wrong in ("mer_a", "mer_a=0", "mer_a=-1", "mer_a=many"):
+        with pytest.raises(InvalidInput) as refused:
+            _ = load_config({**home, "QIAO_RATE_LIMITS": wrong}).limits_of_merchants
+        assert refused.value.field == "rate_limits"

@@ -1,14 +1,16 @@
 """What the quick doors answer is what the framework answers, header by header and byte by byte."""
 
 import re
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import httpx
 import msgspec
 import pytest
 import pytest_asyncio
+import structlog
+from structlog.testing import capture_logs
 
 from qiao.engine.merchants import issue_api_key
 from qiao.engine.refunds import refund
@@ -17,6 +19,7 @@ from qiao.store.database import Database
 from qiao.testing.bank import DECLINED_CODE
 from qiao.testing.world import World, make_world
 from qiao.web.app import create_app
+from qiao.web.limits import WRONG_KEYS, Buckets, Limits
 
 ORDER = {"order_id": "o-1", "amount": 1000, "description": "茶 tea"}
 QR = {"channel": "bank", "product": "qr"}
@@ -61,7 +64,7 @@ class Both:
 
     def __init__(self, worlds: list[World], clients: list[httpx.AsyncClient]) -> None:
         self.worlds = worlds
-        self._clients = clients
+        self.clients = clients
 
     async def same(self, method: str, path: str, **request: Any) -> httpx.Response:
         """The quick answer; the framework's is the same but for what is random."""
@@ -69,13 +72,26 @@ class Both:
 
     async def alike(self, method: str, requests: list[dict[str, Any]]) -> httpx.Response:
         """The same, of a request for each of the two."""
-        quick, framework = [
-            await client.request(method, **request)
-            for client, request in zip(self._clients, requests, strict=True)
-        ]
+        answers, told = [], []
+        for client, request in zip(self.clients, requests, strict=True):
+            with capture_logs(processors=[structlog.contextvars.merge_contextvars]) as logs:
+                answers.append(await client.request(method, **request))
+            told.append([_told(line) for line in logs])
+        quick, framework = answers
         assert (quick.status_code, _plain(quick)) == (framework.status_code, _plain(framework))
         assert _names(quick) == _names(framework)
+        assert told[0] == told[1]
+        assert [line["status"] for line in told[0] if line["event"] == "request"] == [
+            quick.status_code
+        ]
         return quick
+
+
+def _told(line: MutableMapping[str, Any]) -> dict[str, Any]:
+    """What is logged, but for what differs between any two requests."""
+    ours = {"milliseconds", "merchant_id", "account_id"}
+    told = {name: value for name, value in line.items() if name not in ours}
+    return {**told, "exc_info": repr(line.get("exc_info"))}
 
 
 def _names(answer: httpx.Response) -> dict[str, str]:
@@ -89,23 +105,34 @@ def _plain(answer: httpx.Response) -> bytes:
     return re.sub(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z", b"TIME", text)
 
 
-@pytest_asyncio.fixture
-async def both(database: Database) -> AsyncIterator[Both]:
+@asynccontextmanager
+async def both_of(database: Database, limits: Callable[[], Limits] = Limits) -> AsyncIterator[Both]:
     async with AsyncExitStack() as stack:
         worlds, clients = [], []
         for number, quick in enumerate((True, False)):
             scope = Scope(merchant_id=f"mer_{number}", live=False)
             world = await make_world(database, scope)
             key = await issue_api_key(world.engine, scope)
-            transport = httpx.ASGITransport(create_app(world.engine, quick=quick))  # type: ignore[arg-type]
+            application = create_app(world.engine, limits=limits(), quick=quick)
+            transport = httpx.ASGITransport(application)  # type: ignore[arg-type]
             client = httpx.AsyncClient(
                 transport=transport,
                 base_url="http://qiao",
-                headers={"authorization": f"Bearer {key}", "content-type": "application/json"},
+                headers={
+                    "authorization": f"Bearer {key}",
+                    "content-type": "application/json",
+                    "x-request-id": "the-same-for-both",
+                },
             )
             clients.append(await stack.enter_async_context(client))
             worlds.append(world)
         yield Both(worlds, clients)
+
+
+@pytest_asyncio.fixture
+async def both(database: Database) -> AsyncIterator[Both]:
+    async with both_of(database) as both:
+        yield both
 
 
 @pytest.mark.parametrize("headers", HEADERS, ids=str)
@@ -149,6 +176,42 @@ async def test_notify(both: Both) -> None:
     for world in both.worlds:
         told = "SELECT count(*) FROM notification WHERE merchant_id = $1"
         assert await world.engine.database.fetch_value(told, world.scope.merchant_id) == 1
+
+
+async def test_what_a_key_may_ask(database: Database) -> None:
+    def limits() -> Limits:
+        stopped = [Buckets(now=lambda: 5.0) for _ in range(2)]
+        return Limits(per_second=3, keys=stopped[0], wrong_keys=stopped[1])
+
+    async with both_of(database, limits) as both:
+        answers = [
+            await both.same("POST", "/v1/payments", json={**ORDER, "order_id": f"o-{number}"})
+            for number in range(5)
+        ]
+        assert [one.status_code for one in answers] == [201, 201, 201, 429, 429]
+        assert answers[0].headers["ratelimit"] == '"key";r=2;t=1'
+        assert answers[3].headers["retry-after"] == "1"
+        nobody = {"authorization": "Bearer sk_test_nobody"}
+        wrong = [
+            (await both.same("GET", "/v1/payments/x", headers=nobody)).status_code
+            for _ in range(WRONG_KEYS + 2)
+        ]
+        assert wrong == [401] * WRONG_KEYS + [429] * 2
+
+
+async def test_the_time_of_a_request(both: Both) -> None:
+    for given, status in (("0.000001", 504), ("soon", 400), ("0", 400), ("20", 201)):
+        answer = await both.same(
+            "POST", "/v1/payments", json=ORDER, headers={"request-timeout": given}
+        )
+        assert answer.status_code == status
+
+
+async def test_an_id_of_the_request_is_made_where_none_came(both: Both) -> None:
+    answers = [
+        await client.get("/v1/payments/x", headers={"x-request-id": ""}) for client in both.clients
+    ]
+    assert len({one.headers["x-request-id"] for one in answers}) == 2
 
 
 @pytest.mark.parametrize("quick", [True, False])

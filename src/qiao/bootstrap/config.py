@@ -8,6 +8,7 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta
@@ -15,9 +16,11 @@ from msgspec import Meta
 from qiao.channels.settings import Secret, Settings
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
+from qiao.transport.guard import LOOPBACK, Network, read_networks
 
 PREFIX = "QIAO_"
 SEAL_KEY_FILE = "seal.key"
+LOOPBACK_NAMES = {"127.0.0.1", "::1", "localhost"}
 
 
 class Config(Settings, frozen=True, kw_only=True):
@@ -34,12 +37,59 @@ class Config(Settings, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65535)] = 8080
     public_url: str | None = None
     """How customers and channels reach us; http://host:port without it."""
+    metrics_port: Annotated[int, Meta(ge=0, le=65535)] | None = None
+    """Where metrics and probes are shown, apart from the doors; nowhere without it. Each process
+    of a machine needs its own."""
+    metrics_host: str = "127.0.0.1"
+    """The metrics tell a business's turnover: only this machine sees them unless told otherwise."""
+    drain_seconds: Annotated[float, Meta(ge=0, le=300)] = 0.0
+    """How long /readyz says 503 before a stopping server takes no more requests: longer than a
+    load balancer needs to see it."""
+    webhook_networks: str | None = None
+    """Networks that are not public and may yet be reached by webhooks, apart by commas."""
+    max_requests: Annotated[int, Meta(ge=8, le=4096)] = 128
+    """How many requests a process serves at once; the rest waits a moment or is refused."""
+    rate_limit: Annotated[int, Meta(ge=1)] | None = None
+    """Requests per second for each API key in each process; no limit without it."""
+    rate_limits: str | None = None
+    """Of single merchants: mer_…=500, mer_…=20."""
+    trusted_proxies: str | None = None
+    """Addresses or networks of proxies whose X-Forwarded-For is believed, apart by commas."""
     seal_keys: Secret | None = None
     """Fernet keys that seal accounts' settings at rest, the newest first, apart by commas."""
 
     @property
     def base_url(self) -> str:
         return (self.public_url or f"http://{self.host}:{self.port}").rstrip("/")
+
+    @property
+    def limits_of_merchants(self) -> dict[str, int]:
+        """``rate_limits``, read. Raises InvalidInput."""
+        parts = [part.strip() for part in (self.rate_limits or "").split(",") if part.strip()]
+        found: dict[str, int] = {}
+        for part in parts:
+            merchant_id, _, limit = part.partition("=")
+            limit = limit.strip()
+            if not (limit.isascii() and limit.isdecimal() and int(limit)):
+                raise InvalidInput(
+                    "not a list of limits",
+                    field="rate_limits",
+                    remedy="write a merchant's id and requests per second: mer_…=500, mer_…=20",
+                )
+            found[merchant_id.strip()] = int(limit)
+        return found
+
+    @property
+    def private_networks(self) -> tuple[Network, ...]:
+        """What webhooks may reach besides public addresses. Raises InvalidInput.
+
+        The loopback, when nothing is said and the server can be reached only there: then whoever
+        has a key sits at this machine and reaches it anyway.
+        """
+        if self.webhook_networks is not None:
+            return read_networks(self.webhook_networks, field="webhook_networks")
+        own = urlsplit(self.base_url).hostname or ""
+        return LOOPBACK if {own, self.host} <= LOOPBACK_NAMES else ()
 
 
 def load_config(environment: Mapping[str, str] | None = None) -> Config:

@@ -53,7 +53,9 @@ async def open_engine(config: Config, *, max_connections: int = 32) -> AsyncIter
         database = await stack.enter_async_context(open_database(url, max_size=max_connections))
         clock = await DatabaseClock.read(database)
         await stack.enter_async_context(clock.kept(database))
-        transport = await stack.enter_async_context(AsyncTransport())
+        transport = await stack.enter_async_context(
+            AsyncTransport(private_networks=config.private_networks)
+        )
         yield Engine(
             database=database,
             transport=transport,

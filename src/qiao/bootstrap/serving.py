@@ -3,22 +3,34 @@
 import asyncio
 import signal
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any, TypeVar
 
 import structlog
 import uvicorn
+from litestar import Litestar
 
+from qiao.bootstrap.config import Config
+from qiao.bootstrap.refusing import refusing
 from qiao.domain.errors import InvalidInput
-from qiao.engine.jobs import handlers
+from qiao.engine.jobs import WEBHOOK_KINDS, handlers
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
-from qiao.web.app import create_app
+from qiao.web.app import MAX_REQUESTS, create_app
+from qiao.web.health import Readiness, create_operators_app
+from qiao.web.limits import Limits
 
 log = structlog.get_logger(__name__)
-MAX_CONCURRENT_REQUESTS = 512
+MAX_CONNECTIONS = 4096
+"""A backstop, mostly of idle ones: who is served and who waits is for qiao.web.admission."""
 GRACE_SECONDS = 20
+DRAIN_SECONDS = 6.0
+"""Longer than an idle connection is kept, so that clients have let go before it is closed."""
+WORK_GRACE_SECONDS = 40.0
+"""Longer than a handler may take: only one that refuses to end is cut off."""
+WEBHOOKS_AT_ONCE = 128
 Result = TypeVar("Result")
 
 
@@ -33,49 +45,136 @@ def run(process: Coroutine[Any, Any, Result]) -> Result:
 
 @asynccontextmanager
 async def working(engine: Engine) -> AsyncIterator[None]:
-    """A worker beside whatever happens in the block; what it has begun is finished at the end."""
-    worker = Worker(engine.database, handlers(engine))
-    engine.wake.call(worker.wake)
+    """Workers beside whatever happens in the block: one for money, one for webhooks.
+
+    At the end they finish what they have begun and give back the rest. What takes longer than
+    WORK_GRACE_SECONDS is cut off; its lease lapses, and another worker takes it up.
+    """
+    every = handlers(engine)
+    money = {kind: handler for kind, handler in every.items() if kind not in WEBHOOK_KINDS}
+    webhooks = {kind: handler for kind, handler in every.items() if kind in WEBHOOK_KINDS}
+    workers = [
+        Worker(engine.database, money),
+        Worker(engine.database, webhooks, concurrency=WEBHOOKS_AT_ONCE),
+    ]
+
+    def wake() -> None:
+        for worker in workers:
+            worker.wake()
+
+    engine.wake.call(wake)
     stop = asyncio.Event()
-    task = asyncio.create_task(worker.run(stop))
+    task = asyncio.gather(*(worker.run(stop) for worker in workers))
     try:
         yield
     finally:
         stop.set()
-        await task
+        try:
+            async with asyncio.timeout(WORK_GRACE_SECONDS):
+                await task
+        except TimeoutError:
+            log.warning("worker_cut_off", after_seconds=WORK_GRACE_SECONDS)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken."""
+def listen(host: str, port: int, *, reuse_port: bool = False, field: str = "port") -> socket.socket:
+    """A listening socket; port 0 takes a free one. Raises InvalidInput when it is taken.
+
+    ``reuse_port`` lets other processes of ours listen there too; the kernel spreads connections.
+    """
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
         raise InvalidInput(
             f"cannot listen on {host}:{port}: {error.strerror}",
-            field="port",
+            field=field,
             remedy="choose another port, or stop what listens there",
         ) from None
     listener.listen(2048)
     return listener
 
 
+def inherited(descriptor: int) -> socket.socket:
+    """The listening socket that whoever started us holds too. Raises InvalidInput."""
+    try:
+        listener = socket.socket(fileno=descriptor)
+        if listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            listener.setblocking(False)
+            return listener
+        listener.detach()
+    except OSError:
+        pass
+    raise InvalidInput(
+        "no listening socket was handed over there",
+        field="fd",
+        remedy="leave it out, or give the number under which it is inherited (systemd: 3)",
+    )
+
+
 @asynccontextmanager
-async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]:
-    """The doors on a listening socket; gives the URL on which they listen."""
-    config = uvicorn.Config(
-        create_app(engine),
+async def serving(
+    engine: Engine,
+    listener: socket.socket,
+    readiness: Readiness | None = None,
+    *,
+    limits: Limits | None = None,
+    max_requests: int = MAX_REQUESTS,
+    trusted_proxies: str | None = None,
+    drain_seconds: float = 0.0,
+) -> AsyncIterator[str]:
+    """The doors on a listening socket; gives the URL on which they listen.
+
+    At the end nothing more is accepted. For ``drain_seconds``, or until no connection is left,
+    each answer asks its client to close; then idle connections are closed, and what is being
+    served is finished within GRACE_SECONDS.
+    """
+    doors = create_app(engine, readiness, limits=limits, max_requests=max_requests)
+    settings = _settings(
+        doors,
+        http=refusing(doors.protection.refuse),
+        proxy_headers=trusted_proxies is not None,
+        forwarded_allow_ips=trusted_proxies or "",
+        limit_concurrency=MAX_CONNECTIONS,
+    )
+    server = _Server(settings)
+    async with _running(server, listener) as url:
+        try:
+            yield url
+        finally:
+            doors.protection.draining = True
+            await server.drain(drain_seconds)
+
+
+@asynccontextmanager
+async def showing(readiness: Readiness, config: Config) -> AsyncIterator[str | None]:
+    """The operator's listener, if the configuration names one; its URL."""
+    if config.metrics_port is None:
+        yield None
+        return
+    listener = listen(config.metrics_host, config.metrics_port, field="metrics_port")
+    server = _Server(_settings(create_operators_app(readiness), proxy_headers=False))
+    async with _running(server, listener) as url:
+        yield url
+
+
+def _settings(app: Litestar, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
         log_config=None,
         access_log=False,
         ws="none",
-        proxy_headers=False,
         server_header=False,
-        limit_concurrency=MAX_CONCURRENT_REQUESTS,
         timeout_graceful_shutdown=GRACE_SECONDS,
+        **more,
     )
-    server = _Server(config)
+
+
+@asynccontextmanager
+async def _running(server: "_Server", listener: socket.socket) -> AsyncIterator[str]:
     task = asyncio.create_task(server.serve(sockets=[listener]))
     while not server.started:
         if task.done():
@@ -93,9 +192,26 @@ async def serving(engine: Engine, listener: socket.socket) -> AsyncIterator[str]
 class _Server(uvicorn.Server):
     """Leaves the signals to whoever runs the process: several servers may live in one."""
 
+    async def drain(self, seconds: float) -> None:
+        """Accept nothing more, and wait until the connections are gone or the time is over."""
+        for one in self.servers:
+            one.close()
+        ends_at = time.monotonic() + seconds
+        while self.server_state.connections and time.monotonic() < ends_at:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)  # uvicorn tells nobody when one has gone
+
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
         yield
+
+
+async def until_stopped(
+    readiness: Readiness, config: Config, ready: Callable[[], None] = lambda: None
+) -> None:
+    """Until a signal arrives; then /readyz fails first, and the doors stay for a while."""
+    await until_signalled(ready)
+    readiness.stop()
+    await asyncio.sleep(config.drain_seconds)
 
 
 async def until_signalled(ready: Callable[[], None] = lambda: None) -> None:

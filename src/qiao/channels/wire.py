@@ -22,9 +22,11 @@ class HttpRequest:
     """One HTTP request, exactly as it goes out: nothing may re-encode ``url`` or ``body``.
 
     ``effect`` is False for a pure question. Once a request with an effect has gone out, nothing
-    that fails later can make its operation *not sent*. Its representation shows neither tokens nor
-    personal data. ``trusted_ca`` is a CA in PEM that is trusted for this request instead of the
-    system's; the host's name is checked all the same.
+    that fails later can make its operation *not sent*. ``public_only`` refuses (*not sent*) every
+    address that is not public, for a ``url`` that somebody else chose. ``read_bytes`` is for who
+    wants an answer's status and no more than so much of its body; None reads it whole.
+    ``trusted_ca`` is a CA in PEM that is trusted for this request instead of the system's; the
+    host's name is checked all the same. Its representation shows neither tokens nor personal data.
     """
 
     method: str
@@ -33,6 +35,8 @@ class HttpRequest:
     body: bytes = field(default=b"", repr=False)
     effect: bool = True
     timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS
+    public_only: bool = False
+    read_bytes: int | None = None
     client_certificate: ClientCertificate | None = None
     trusted_ca: str | None = field(default=None, repr=False)
 

@@ -1,6 +1,9 @@
 """Merchants, keys, accounts, configuration and the database: commands of who runs the server."""
 
 import asyncio
+import getpass
+import os
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -10,11 +13,19 @@ import typer
 from qiao.bootstrap.config import Config, load_config
 from qiao.bootstrap.engine import open_database_url, open_engine
 from qiao.cli.files import read_settings_file
-from qiao.cli.output import Json, out, print_fields, print_json
+from qiao.cli.output import Json, out, print_fields, print_json, print_table
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
-from qiao.engine.merchants import add_merchant, issue_api_key, merchant_name
+from qiao.engine.actors import Actor
+from qiao.engine.merchants import (
+    ApiKey,
+    add_merchant,
+    api_keys,
+    issue_api_key,
+    merchant_name,
+    revoke_api_key,
+)
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.database import open_database
 from qiao.store.distribution import Distribution, read_distribution
@@ -31,6 +42,15 @@ MerchantId = Annotated[str, typer.Argument(help="The merchant's id.")]
 Live = Annotated[bool, typer.Option("--live/--test", help="For real money, or for tests.")]
 
 
+def operator() -> Actor:
+    """Who runs the command: the user of this machine."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        name = f"uid {os.getuid()}"
+    return Actor(kind="command", id=name, origin=socket.gethostname())
+
+
 def _with_engine(work: Callable[[Engine], Awaitable[Result]]) -> Result:
     async def run() -> Result:
         async with open_engine(load_config(), max_connections=2) as engine:
@@ -44,7 +64,7 @@ def add(
     name: Annotated[str, typer.Argument(help="1 to 64 characters.")], *, as_json: Json = False
 ) -> None:
     """A new merchant; customers see its name."""
-    merchant_id = _with_engine(lambda engine: add_merchant(engine, name))
+    merchant_id = _with_engine(lambda engine: add_merchant(engine, name, actor=operator()))
     _show({"merchant_id": merchant_id, "name": name}, as_json=as_json)
 
 
@@ -54,9 +74,41 @@ def issue(merchant_id: MerchantId, *, live: Live = False, as_json: Json = False)
 
     async def work(engine: Engine) -> str:
         await _check_merchant(engine, merchant_id)
-        return await issue_api_key(engine, Scope(merchant_id=merchant_id, live=live))
+        scope = Scope(merchant_id=merchant_id, live=live, actor=operator())
+        return await issue_api_key(engine, scope)
 
     _show({"api_key": _with_engine(work), "live": live}, as_json=as_json)
+
+
+@key.command("list")
+def list_keys(merchant_id: MerchantId, *, as_json: Json = False) -> None:
+    """The merchant's API keys: their ids, and how each begins."""
+
+    async def work(engine: Engine) -> list[ApiKey]:
+        await _check_merchant(engine, merchant_id)
+        return await api_keys(engine, merchant_id)
+
+    found = _with_engine(work)
+    if as_json:
+        print_json(found)
+        return
+    print_table(
+        ("id", "mode", "key", "issued", "revoked"),
+        [
+            (k.api_key_id, "live" if k.live else "test", k.hint, k.created_at, k.revoked_at)
+            for k in found
+        ],
+    )
+
+
+@key.command("revoke")
+def revoke(
+    merchant_id: MerchantId,
+    api_key_id: Annotated[str, typer.Argument(help="The key's id; see: qiao key list.")],
+) -> None:
+    """Let an API key work no more; within seconds, wherever Qiao runs."""
+    _with_engine(lambda engine: revoke_api_key(engine, merchant_id, api_key_id, actor=operator()))
+    out.print(f"{api_key_id} is revoked")
 
 
 @account.command("put")
@@ -88,6 +140,7 @@ def put(
             name=name or channel,
             settings=values,
             priority=priority,
+            actor=operator(),
         )
         return {
             "account_id": account_id,
@@ -109,6 +162,9 @@ def check(*, as_json: Json = False) -> None:
             "database": "your own (database_url)" if config.database_url else "embedded",
             "listens_on": f"{config.host}:{config.port}",
             "public_url": config.base_url,
+            "metrics_on": "nowhere (metrics_port)"
+            if config.metrics_port is None
+            else f"{config.metrics_host}:{config.metrics_port}",
             "seal": "from the configuration" if config.seal_keys else "a key file in home",
             "backup_archive": config.backup_archive,
         },

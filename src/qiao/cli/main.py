@@ -9,6 +9,7 @@ import typer
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
 from qiao.cli.admin import account, database, key, merchant, settings
+from qiao.cli.audit import audit
 from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
@@ -19,6 +20,7 @@ from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
 from qiao.cli.sandbox import sandbox
+from qiao.cli.top import top
 from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
 
@@ -38,7 +40,7 @@ PANELS = {
     "Run": (demo, serve, worker),
     "Pay": (pay, query, refund, close),
     "Develop": (listen, trigger, channels),
-    "Look after": (doctor, backup, restore),
+    "Look after": (doctor, top, backup, restore),
 }
 for panel, commands in PANELS.items():
     for command in commands:
@@ -47,9 +49,10 @@ app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
 for name, group, text in (
     ("merchant", merchant, "Add merchants."),
-    ("key", key, "Issue API keys."),
+    ("key", key, "Issue, list and revoke API keys."),
     ("account", account, "Add merchants' accounts at channels, or change them."),
     ("ledger", ledger, "See the books, and prove that they are right."),
+    ("audit", audit, "See who did what, and prove that nobody changed it."),
     ("config", settings, "Check this server's configuration."),
     ("db", database, "See to the database."),
 ):

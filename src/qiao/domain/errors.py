@@ -8,7 +8,8 @@ QiaoError
 ├── IllegalTransition       a state and an event that do not go together
 ├── AnswerUnreadable        a channel's answer could not be understood
 │   └── AnswerForged        a channel's answer carries no signature, or one that does not verify
-└── NotificationRejected    an incoming notification is not what it claims to be
+├── NotificationRejected    an incoming notification is not what it claims to be
+└── DeadlineExceeded        the time that a request was given is over
 
 The text of an error is safe to log: it never holds a key, a card number or a person's data.
 """
@@ -87,3 +88,9 @@ class NotificationRejected(QiaoError):
     """The notification is not authentic, or not for this account."""
 
     code = "notification_rejected"
+
+
+class DeadlineExceeded(QiaoError):
+    """The request's time is over; what of it was committed stays, and nothing was guessed."""
+
+    code = "deadline_exceeded"

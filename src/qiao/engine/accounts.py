@@ -6,10 +6,9 @@ starts on an account that has changed or was disabled, for the statement that st
 ``version``.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from typing import Final
 
@@ -18,9 +17,12 @@ import msgspec
 
 from qiao.channels.interface import Channel, ChannelType
 from qiao.channels.requests import Product
-from qiao.crypto.sealing import Seal
+from qiao.crypto.sealing import Seal, SealBroken
 from qiao.domain.errors import InvalidInput
+from qiao.engine.actors import SYSTEM, Actor
+from qiao.engine.audit import record
 from qiao.engine.errors import Conflict, Missing
+from qiao.store.clock import loop_seconds
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
@@ -77,6 +79,7 @@ class Accounts:
         name: str,
         settings: Mapping[str, object],
         priority: int = 0,
+        actor: Actor = SYSTEM,
     ) -> str:
         """Add an account, or change the one of that name; gives its id. Raises InvalidInput."""
         kind = self._channels.get(channel)
@@ -90,7 +93,21 @@ class Accounts:
         sealed = self._seal.close(msgspec.json.encode(dict(settings)))
         values = (merchant_id, account_id, live, channel, name, sealed, priority)
         try:
-            given: str | None = await self._database.fetch_value(SQL.put_account, *values)
+            async with self._database.transaction() as queries:
+                before = await queries.fetch_row(SQL.lock_account, merchant_id, live, name)
+                given: str | None = await queries.fetch_value(SQL.put_account, *values)
+                changed = self._changed(before, settings, priority)
+                if given is not None and changed:
+                    await record(
+                        queries,
+                        "account.added" if before is None else "account.changed",
+                        at=datetime.now(UTC),
+                        chain=merchant_id,
+                        actor=actor,
+                        subject_id=given,
+                        live=live,
+                        fields=changed,
+                    )
         except asyncpg.UniqueViolationError:  # the id is another account's
             given = None
         self.forget(merchant_id)
@@ -110,13 +127,28 @@ class Accounts:
         for live in (False, True):
             self._usable.pop((merchant_id, live), None)
 
+    def _changed(
+        self, before: asyncpg.Record | None, settings: Mapping[str, object], priority: int
+    ) -> list[str]:
+        """The names of the fields that are not as they were before."""
+        if before is None:
+            return ["priority", *(f"settings.{name}" for name in settings)]
+        try:
+            old = msgspec.json.decode(self._seal.open(before["sealed_settings"]))
+        except SealBroken:  # its key is gone: what it was is not known
+            old = {}
+        new = msgspec.json.decode(msgspec.json.encode(dict(settings)))
+        names = [name for name in {*old, *new} if old.get(name) != new.get(name)]
+        moved = ["priority"] if before["priority"] != priority else []
+        return [*moved, *(f"settings.{name}" for name in names)]
+
     async def of_id(self, merchant_id: str, account_id: str) -> Account:
         """The account, also when it is disabled: what was begun on it must come to an end."""
         key = (merchant_id, account_id)
         held = self._held.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and loop_seconds() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = loop_seconds() + HELD_SECONDS
         row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
         if row is None:
             raise Missing("no such account", field="account", remedy="look at its address again")
@@ -151,9 +183,9 @@ class Accounts:
         """The enabled accounts, in the order in which they are to be tried."""
         key = (merchant_id, live)
         held = self._usable.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and loop_seconds() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = loop_seconds() + HELD_SECONDS
         rows = await self._database.fetch(SQL.accounts, merchant_id, live)
         accounts = [self._open(row) for row in rows]
         if len(self._usable) >= MAX_HELD:

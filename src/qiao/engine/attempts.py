@@ -18,6 +18,7 @@ from qiao.domain.ids import IdKind, order_number
 from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending, Unknown
 from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
 from qiao.engine.accounts import Account
+from qiao.engine.calls import call
 from qiao.engine.errors import Conflict
 from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
@@ -26,6 +27,7 @@ from qiao.engine.sending import primed
 from qiao.engine.settlement import close_attempt, not_sent, settle
 from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
+from qiao.telemetry.tracing import traced, traceparent
 
 SQL = load_statements("payments")
 OPEN: Final = sorted(sources(PAYMENT, PaymentEvent.PAY))
@@ -58,6 +60,7 @@ class Method:
     return_url: str | None = None
 
 
+@traced("attempt")
 async def attempt(
     engine: Engine,
     scope: Scope,
@@ -118,6 +121,7 @@ async def _start(
             key.body_digest if key else None,
             engine.now(),
             account.version,
+            traceparent(),
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -125,12 +129,14 @@ async def _start(
     if row is None:
         operation.close()
         return None
-    return await send(engine, read(Attempt, row), operation)
+    return await send(engine, account, read(Attempt, row), operation)
 
 
-async def send(engine: Engine, started: Attempt, operation: Operation[PaymentOutcome]) -> Attempt:
+async def send(
+    engine: Engine, account: Account, started: Attempt, operation: Operation[PaymentOutcome]
+) -> Attempt:
     """Let the operation of an attempt go out, and settle what comes of it."""
-    outcome = await engine.transport.run(operation)
+    outcome = await call(engine, account, "create", operation)
     if isinstance(outcome, NotSent):
         now = await not_sent(engine, started, outcome.reason)
     else:
@@ -151,7 +157,7 @@ async def _resend(engine: Engine, payment: Payment, earlier: Attempt, method: Me
         return earlier
     account = await engine.accounts.of_id(earlier.merchant_id, earlier.account_id)
     operation = creation(engine, account, payment, method, earlier.reference)
-    outcome = await engine.transport.run(operation)
+    outcome = await call(engine, account, "create", operation)
     now = None
     if not isinstance(outcome, Declined):  # "known already" is no proof that it was not paid
         now = await settle(engine, earlier, outcome)
@@ -217,11 +223,11 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
     late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE
     if late and Capability.CODE_REVERSAL in account.channel.manifest.capabilities:
         reversal = cast("CodeReversal", account.channel)
-        outcome = await engine.transport.run(reversal.reverse(query, engine.context))
+        outcome = await call(engine, account, "reverse", reversal.reverse(query, engine.context))
     else:
-        outcome = await engine.transport.run(account.channel.query(query, engine.context))
+        outcome = await call(engine, account, "query", account.channel.query(query, engine.context))
     if isinstance(outcome, Pending) and _given_up(attempt):
-        outcome = await engine.transport.run(account.channel.close(query, engine.context))
+        outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
         if _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)
@@ -240,7 +246,7 @@ async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
     """
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
-    outcome = await engine.transport.run(account.channel.close(query, engine.context))
+    outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
     if isinstance(outcome, NotFound):
         if attempt.product is not Product.CODE or _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)

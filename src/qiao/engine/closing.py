@@ -3,17 +3,21 @@
 from qiao.domain.ids import IdKind
 from qiao.domain.states import BLOCKING_ATTEMPTS, PAYMENT, PaymentEvent, PaymentState, sources
 from qiao.engine.attempts import UNSETTLED, ask, close_on_channel
+from qiao.engine.audit import record_for
 from qiao.engine.payments import attempts_of, payment_now, show
 from qiao.engine.records import Payment, read
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import traced
 
 SQL = load_statements("payments")
 CLOSABLE = sorted(sources(PAYMENT, PaymentEvent.CLOSE))
 BLOCKING = sorted(BLOCKING_ATTEMPTS)
 
 
+@traced("close")
 async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
     """Close it, now or as soon as its attempts are known to be dead; again changes nothing.
 
@@ -22,6 +26,10 @@ async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
     payment = await show(engine, scope, payment_id)
     if payment.state not in CLOSABLE:
         return payment
+    if payment.close_requested_at is None:
+        async with engine.database.transaction() as queries:
+            await queries.execute(SQL.request_close, scope.merchant_id, payment_id)
+            await record_for(engine, queries, scope, "payment.close_asked", payment_id)
     payment = await try_to_close(engine, payment)
     if payment.state in CLOSABLE:
         await enqueue(
@@ -37,7 +45,8 @@ async def close(engine: Engine, scope: Scope, payment_id: str) -> Payment:
 async def try_to_close(engine: Engine, payment: Payment) -> Payment:
     """Close what can be closed now; the payment as it is afterwards."""
     await engine.database.execute(SQL.request_close, payment.merchant_id, payment.payment_id)
-    for attempt in await attempts_of(engine, payment):
+    attempts = await attempts_of(engine, payment)
+    for attempt in attempts:
         now = attempt
         if now.state == "sending":
             now = await ask(engine, now)
@@ -52,6 +61,8 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
         engine.new_id(IdKind.EVENT),
     )
     if row is not None:
+        last = (attempts[-1].channel, attempts[-1].product) if attempts else (metrics.NONE,) * 2
+        metrics.PAYMENTS.labels("closed", *last).inc()
         return read(Payment, row)
     return await payment_now(engine, payment.merchant_id, payment.payment_id)
 

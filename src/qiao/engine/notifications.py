@@ -23,6 +23,8 @@ from qiao.engine.refunds import settle_refund
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import settle, settle_at_once
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import link_to, traced
 
 PAYMENTS = load_statements("payments")
 REFUNDS = load_statements("refunds")
@@ -30,6 +32,7 @@ log = structlog.get_logger(__name__)
 NOBODY = HttpReply(status=404, body=b"no such account")
 
 
+@traced("notification")
 async def receive(
     engine: Engine, merchant_id: str, account_id: str, message: HttpMessage
 ) -> HttpReply:
@@ -40,11 +43,16 @@ async def receive(
     try:
         account = await engine.accounts.of_id(merchant_id, account_id)
     except Missing:
+        metrics.NOTIFICATIONS.labels(metrics.NONE, "no_account").inc()
         return NOBODY
+    result, refusal = "failed", "not_authentic"
     try:
         notification = account.channel.authenticate(message, engine.context)
+        refusal = "not_ours"
         await _settle(engine, account, notification)
+        result = "accepted"
     except NotificationRejected as error:
+        result = refusal
         log.warning(
             "notification_rejected",
             merchant_id=merchant_id,
@@ -53,6 +61,8 @@ async def receive(
             reason=str(error),
         )
         return account.channel.acknowledge(accepted=False)
+    finally:
+        metrics.NOTIFICATIONS.labels(account.channel_id, result).inc()
     return account.channel.acknowledge(accepted=True)
 
 
@@ -85,6 +95,7 @@ async def _settle_payment(
     if row is None or row["account_id"] != account.account_id:
         raise NotificationRejected("it is about a payment that this account does not have")
     attempt = read(Attempt, row)
+    link_to(attempt.traceparent)
     if isinstance(outcome, Succeeded) and outcome.amount != attempt.amount:
         raise NotificationRejected("it is about another amount than was asked for")
     await settle(engine, attempt, outcome)
@@ -101,13 +112,14 @@ async def _settle_refund(
         raise NotificationRejected("it is about a refund that this account does not have")
     refund = read(Refund, row)
     attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+    link_to(attempt.traceparent)
     theirs = (account.account_id, notification.payment_reference)
     if theirs != (attempt.account_id, attempt.reference):
         raise NotificationRejected("it is about a refund of another payment")
     outcome = notification.outcome
     if isinstance(outcome, Refunded) and outcome.amount != refund.amount:
         raise NotificationRejected("it is about another amount than was asked for")
-    await settle_refund(engine, refund, outcome)
+    await settle_refund(engine, refund, outcome, channel=account.channel_id)
     await _note(engine, account, notification.id, "refund", notification.reference)
 
 

@@ -14,10 +14,11 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
 from qiao.engine.attempts import LEASE, Method, attempt, creation, send
-from qiao.engine.payments import NewPayment, Order, accept, payment_now
+from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry.tracing import traced, traceparent
 
 SQL = load_statements("payments")
 
@@ -31,6 +32,7 @@ class Ordered:
     created: bool
 
 
+@traced("order")
 async def order_and_attempt(
     engine: Engine, scope: Scope, order: Order, method: Method, *, key: IdempotencyKey | None = None
 ) -> Ordered:
@@ -60,7 +62,7 @@ async def _at_once(
         return None
     new = NewPayment.of(engine, order)
     attempt_id = engine.new_id(IdKind.ATTEMPT)
-    reference, now = order_number(attempt_id), engine.now()
+    reference, now, cause = order_number(attempt_id), engine.now(), traceparent()
     try:
         account = await engine.accounts.choose(
             scope.merchant_id,
@@ -84,6 +86,7 @@ async def _at_once(
             reference,
             now,
             LEASE,
+            cause,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -92,6 +95,7 @@ async def _at_once(
         operation.close()
         engine.accounts.forget(scope.merchant_id)
         return None
+    count_accepted()
     payment = read(Payment, row)
     started = Attempt(
         merchant_id=scope.merchant_id,
@@ -106,7 +110,8 @@ async def _at_once(
         state=AttemptState.SENDING,
         expires_at=payment.expires_at,
         sent_at=now,
+        traceparent=cause,
         created_at=payment.created_at,
     )
-    tried = await send(engine, started, operation)
+    tried = await send(engine, account, started, operation)
     return Ordered(payment=payment, attempt=tried, created=True)

@@ -18,6 +18,8 @@ from qiao.engine.errors import Conflict, Missing
 from qiao.engine.records import Attempt, Payment, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import traced
 
 SQL = load_statements("payments")
 REFUNDS = load_statements("refunds")
@@ -155,6 +157,7 @@ class NewPayment:
         )
 
 
+@traced("accept")
 async def accept(
     engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
 ) -> Accepted:
@@ -170,7 +173,12 @@ async def accept(
             return await accept(engine, scope, order, key=key)
         return Accepted(payment=await _known_order(engine, scope, order), created=False)
     assert row is not None  # noqa: S101 - an INSERT … RETURNING without a condition
+    count_accepted()
     return Accepted(payment=read(Payment, row), created=True)
+
+
+def count_accepted() -> None:
+    metrics.PAYMENTS.labels("accepted", metrics.NONE, metrics.NONE).inc()
 
 
 async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | None:

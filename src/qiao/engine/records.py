@@ -62,6 +62,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     expires_at: datetime
     sent_at: datetime
+    traceparent: str | None = None
     paid_at: datetime | None = None
     created_at: datetime
 

@@ -19,12 +19,16 @@ from qiao.domain.outcomes import (
 from qiao.domain.states import REFUND, RefundEvent, RefundState, after, sources
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
+from qiao.engine.audit import record_for
+from qiao.engine.calls import call
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.payments import attempts_of, replayed, show
 from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import traced
 
 SQL = load_statements("refunds")
 LEASE: Final = timedelta(seconds=30)
@@ -33,6 +37,7 @@ FINAL: Final = frozenset({RefundState.SUCCEEDED, RefundState.FAILED})
 MAX_REASON: Final = 80
 
 
+@traced("refund")
 async def refund(
     engine: Engine,
     scope: Scope,
@@ -71,21 +76,24 @@ async def refund(
     refund_id = engine.new_id(IdKind.REFUND)
     row = None
     if 0 < wanted <= left:
-        row = await engine.database.fetch_row(
-            SQL.request_refund,
-            scope.merchant_id,
-            payment_id,
-            refund_id,
-            order_number(refund_id),
-            wanted,
-            reason,
-            engine.new_id(IdKind.EVENT),
-            scope.live,
-            key.key if key else None,
-            key.body_digest if key else None,
-            LEASE,
-            engine.now(),
-        )
+        async with engine.database.transaction() as queries:
+            row = await queries.fetch_row(
+                SQL.request_refund,
+                scope.merchant_id,
+                payment_id,
+                refund_id,
+                order_number(refund_id),
+                wanted,
+                reason,
+                engine.new_id(IdKind.EVENT),
+                scope.live,
+                key.key if key else None,
+                key.body_digest if key else None,
+                LEASE,
+                engine.now(),
+            )
+            if row is not None:
+                await record_for(engine, queries, scope, "refund.asked", refund_id)
     if row is None:
         raise Conflict(
             f"more than is left: {Money(left, payment.currency)}",
@@ -93,6 +101,7 @@ async def refund(
             field="amount",
             remedy="refund at most what is left; refunds on their way count",
         )
+    metrics.REFUNDS.labels(paid[0].channel, RefundState.REQUESTED).inc()
     return await work(engine, read(Refund, row))
 
 
@@ -123,19 +132,21 @@ async def work(engine: Engine, refund: Refund) -> Refund:
     outcome = await _ask(engine, account, attempt, refund)
     if isinstance(outcome, NotFound) and refund.state is not RefundState.PENDING:
         if refund.state is RefundState.SENDING:
-            await _move(engine, refund, RefundEvent.LOSE)
+            await _move(engine, refund, RefundEvent.LOSE, channel=account.channel_id)
         if engine.now() > (refund.sent_at or refund.created_at) + SETTLING_WINDOW:
             return await _send(engine, refund)  # the same number: at worst it is told twice
         return await refund_now(engine, refund.merchant_id, refund.refund_id)
-    return await settle_refund(engine, refund, outcome)
+    return await settle_refund(engine, refund, outcome, channel=account.channel_id)
 
 
-async def settle_refund(engine: Engine, refund: Refund, outcome: RefundOutcome) -> Refund:
+async def settle_refund(
+    engine: Engine, refund: Refund, outcome: RefundOutcome, *, channel: str
+) -> Refund:
     """Make what the channel said of a refund true in the books; again changes nothing."""
     match outcome:
         case Refunded():
             if outcome.amount == refund.amount:
-                await engine.database.fetch_row(
+                done = await engine.database.fetch_row(
                     SQL.settle_refunded,
                     refund.merchant_id,
                     refund.refund_id,
@@ -144,8 +155,9 @@ async def settle_refund(engine: Engine, refund: Refund, outcome: RefundOutcome) 
                     outcome.refunded_at,
                     engine.new_id(IdKind.EVENT),
                 )
+                _count(done is not None, channel, RefundState.SUCCEEDED)
         case RefundRefused():
-            await engine.database.fetch_row(
+            done = await engine.database.fetch_row(
                 SQL.settle_refund_failed,
                 refund.merchant_id,
                 refund.refund_id,
@@ -155,10 +167,13 @@ async def settle_refund(engine: Engine, refund: Refund, outcome: RefundOutcome) 
                 outcome.channel_message,
                 engine.new_id(IdKind.EVENT),
             )
+            _count(done is not None, channel, RefundState.FAILED)
         case RefundPending():
-            await _move(engine, refund, RefundEvent.WAIT, outcome.channel_reference)
+            await _move(
+                engine, refund, RefundEvent.WAIT, outcome.channel_reference, channel=channel
+            )
         case Unknown():
-            await _move(engine, refund, RefundEvent.LOSE)
+            await _move(engine, refund, RefundEvent.LOSE, channel=channel)
         case NotFound() | NotSent():
             pass
         case _:
@@ -173,7 +188,8 @@ async def _ask(engine: Engine, account: Account, attempt: Attempt, refund: Refun
         payment_reference=attempt.reference,
         amount=refund.amount,
     )
-    return await engine.transport.run(account.channel.query_refund(query, engine.context))
+    operation = account.channel.query_refund(query, engine.context)
+    return await call(engine, account, "query_refund", operation)
 
 
 async def _send(engine: Engine, refund: Refund) -> Refund:
@@ -198,7 +214,7 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
     if row is None:
         operation.close()
         return await refund_now(engine, refund.merchant_id, refund.refund_id)
-    outcome = await engine.transport.run(operation)
+    outcome = await call(engine, account, "refund", operation)
     resent = refund.state is not RefundState.REQUESTED
     if isinstance(outcome, RefundRefused) and resent:
         # An earlier sending may have arrived; only that the channel has no such refund proves that
@@ -206,26 +222,34 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         found = await _ask(engine, account, attempt, refund)
         outcome = outcome if isinstance(found, NotFound) else found
     if isinstance(outcome, NotSent) and not resent:
-        await _move(engine, refund, RefundEvent.FAIL_TO_SEND)
+        await _move(engine, refund, RefundEvent.FAIL_TO_SEND, channel=account.channel_id)
     elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived
-        await _move(engine, refund, RefundEvent.LOSE)
+        await _move(engine, refund, RefundEvent.LOSE, channel=account.channel_id)
     else:
-        return await settle_refund(engine, refund, outcome)
+        return await settle_refund(engine, refund, outcome, channel=account.channel_id)
     return await refund_now(engine, refund.merchant_id, refund.refund_id)
 
 
 async def _move(
-    engine: Engine, refund: Refund, event: RefundEvent, channel_reference: str | None = None
+    engine: Engine,
+    refund: Refund,
+    event: RefundEvent,
+    channel_reference: str | None = None,
+    *,
+    channel: str,
 ) -> None:
     states = sorted(sources(REFUND, event))
-    await engine.database.execute(
-        SQL.move_refund,
-        refund.merchant_id,
-        refund.refund_id,
-        after(REFUND, RefundState(states[0]), event),
-        states,
-        channel_reference,
+    state = after(REFUND, RefundState(states[0]), event)
+    moved = await engine.database.fetch_value(
+        SQL.move_refund, refund.merchant_id, refund.refund_id, state, states, channel_reference
     )
+    told = "not_sent" if event is RefundEvent.FAIL_TO_SEND else state
+    _count(moved is not None and state is not refund.state, channel, told)
+
+
+def _count(happened: bool, channel: str, outcome: str) -> None:
+    if happened:
+        metrics.REFUNDS.labels(channel, outcome).inc()
 
 
 async def refund_now(engine: Engine, merchant_id: str, refund_id: str) -> Refund:

@@ -12,6 +12,7 @@ from qiao.crypto.sealing import Seal
 from qiao.domain.ids import RANDOM_BYTES, IdKind, new_id
 from qiao.domain.outcomes import NotSent, Unknown
 from qiao.engine.accounts import Accounts
+from qiao.engine.actors import SYSTEM, Actor
 from qiao.store.database import Database
 
 Result = TypeVar("Result")
@@ -43,10 +44,11 @@ class Wake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose data, and whether real money: every statement is limited to both."""
+    """Whose data, and whether real money: every statement is limited to both. And who asks."""
 
     merchant_id: str
     live: bool
+    actor: Actor = field(default=SYSTEM, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,8 @@ from qiao.engine.records import Attempt, read
 from qiao.engine.runtime import Engine
 from qiao.store.database import Queries
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import link_to
 
 SQL = load_statements("payments")
 PAYABLE = sorted(sources(PAYMENT, PaymentEvent.PAY))
@@ -138,7 +140,7 @@ async def settle_at_once(
     the notification. The caller wakes the worker.
     """
     account_id, notification_id = told_by or (None, None)
-    paid = await (queries or engine.database).fetch_value(
+    paid = await (queries or engine.database).fetch_row(
         SQL.settle_paid,
         merchant_id,
         reference,
@@ -152,7 +154,12 @@ async def settle_at_once(
         account_id,
         notification_id,
     )
-    return paid is not None
+    if paid is None:
+        return False
+    link_to(paid["traceparent"])
+    metrics.PAYMENTS.labels("paid", paid["channel"], paid["product"]).inc()
+    metrics.ATTEMPTS.labels(paid["channel"], paid["product"], "succeeded").inc()
+    return True
 
 
 async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None:
@@ -182,6 +189,10 @@ async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) ->
             engine.new_id(IdKind.EVENT),
             SURPLUS_REASON,
         )
+    link_to(attempt.traceparent)
+    metrics.PAYMENTS.labels("surplus", attempt.channel, attempt.product).inc()
+    metrics.ATTEMPTS.labels(attempt.channel, attempt.product, AttemptState.SURPLUS).inc()
+    metrics.REFUNDS.labels(attempt.channel, "requested").inc()
 
 
 async def _move(
@@ -196,11 +207,12 @@ async def _move(
 ) -> Attempt | None:
     """Move the attempt if its table knows the event in the state that it is in now; or None."""
     states = sorted(sources(ATTEMPT, event))
+    state = after(ATTEMPT, AttemptState(states[0]), event)
     row = await engine.database.fetch_row(
         SQL.move_attempt,
         attempt.merchant_id,
         attempt.reference,
-        after(ATTEMPT, AttemptState(states[0]), event),
+        state,
         states,
         action,
         channel_reference,
@@ -209,4 +221,8 @@ async def _move(
         declined.channel_message if declined else None,
         reason,
     )
-    return None if row is None else read(Attempt, row)
+    if row is None:
+        return None
+    if state is not attempt.state:
+        metrics.ATTEMPTS.labels(attempt.channel, attempt.product, state).inc()
+    return read(Attempt, row)

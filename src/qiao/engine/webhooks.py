@@ -8,6 +8,7 @@ body, however often it is sent.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -18,10 +19,13 @@ from qiao.channels.wire import HttpRequest, Operation
 from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.audit import record_for
 from qiao.engine.errors import Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
+from qiao.telemetry import metrics
+from qiao.telemetry.tracing import is_on, link_to, operation
 
 SQL = load_statements("webhooks")
 EVENT_TYPES: Final = frozenset(
@@ -40,6 +44,7 @@ RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_40
 SECRET_PREFIX: Final = "whsec_"  # noqa: S105 - how every secret begins
 SECRET_BYTES: Final = 32
 TIMEOUT_SECONDS: Final = 15.0
+READ_BYTES: Final = 4096
 KEY_BYTES: Final = range(24, 65)
 SUCCESS: Final = range(200, 300)
 
@@ -83,6 +88,12 @@ async def add_endpoint(
 ) -> tuple[Endpoint, str]:
     """The endpoint, and its secret, which is shown only here. Raises InvalidInput."""
     check_url(url, field="url")
+    if scope.live and not url.startswith("https://"):
+        raise InvalidInput(
+            "events about real money go only over TLS",
+            field="url",
+            remedy="give an https address, or use a test key",
+        )
     unknown = sorted(set(event_types) - EVENT_TYPES)
     if unknown:
         raise InvalidInput(
@@ -92,15 +103,18 @@ async def add_endpoint(
         )
     secret = secret or new_secret()
     _key(secret)
-    row = await engine.database.fetch_row(
-        SQL.add_endpoint,
-        scope.merchant_id,
-        engine.new_id(IdKind.WEBHOOK_ENDPOINT),
-        scope.live,
-        url,
-        engine.seal.close(secret.encode()),
-        sorted(set(event_types)),
-    )
+    endpoint_id = engine.new_id(IdKind.WEBHOOK_ENDPOINT)
+    async with engine.database.transaction() as queries:
+        row = await queries.fetch_row(
+            SQL.add_endpoint,
+            scope.merchant_id,
+            endpoint_id,
+            scope.live,
+            url,
+            engine.seal.close(secret.encode()),
+            sorted(set(event_types)),
+        )
+        await record_for(engine, queries, scope, "endpoint.added", endpoint_id)
     return _endpoint(row), secret
 
 
@@ -112,9 +126,12 @@ async def endpoints(engine: Engine, scope: Scope) -> list[Endpoint]:
 async def remove_endpoint(engine: Engine, scope: Scope, endpoint_id: str) -> None:
     """Nothing is sent there any more, what waits neither. Raises Missing."""
     parse_id(IdKind.WEBHOOK_ENDPOINT, endpoint_id, field="endpoint_id")
-    gone = await engine.database.fetch_value(
-        SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
-    )
+    async with engine.database.transaction() as queries:
+        gone = await queries.fetch_value(
+            SQL.delete_endpoint, scope.merchant_id, scope.live, endpoint_id
+        )
+        if gone is not None:
+            await record_for(engine, queries, scope, "endpoint.removed", endpoint_id)
     if gone is None:
         raise Missing("no such endpoint", field="endpoint_id", remedy="list the endpoints")
 
@@ -142,17 +159,26 @@ async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) 
     engine.wake()
 
 
-async def deliver(
-    engine: Engine, merchant_id: str, event_id: str, endpoint_id: str
-) -> float | None:
-    """Send an event once; in how many seconds to send it again, None when that is not needed."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Try:
+    """What came of one sending. ``delivered`` is None when there was nothing to send."""
+
+    delivered: bool | None = None
+    again_seconds: float | None = None
+
+
+async def deliver(engine: Engine, merchant_id: str, event_id: str, endpoint_id: str) -> Try:
+    """Send an event once."""
     row = await engine.database.fetch_row(SQL.delivery, merchant_id, event_id, endpoint_id)
     if row is None or row["state"] != "pending" or not row["enabled"]:
-        return None
+        return Try()
     body = event_body(event_id, row["type"], row["created_at"], row["data"])
     secret = engine.seal.open(row["sealed_secret"]).decode()
     headers = signed_headers(secret, event_id, engine.now(), body)
-    answer = await engine.transport.run(_post(row["url"], headers, body))
+    if is_on():
+        link_to(await engine.database.fetch_value(SQL.trace_of_event, merchant_id, event_id))
+    with operation("webhook"):
+        answer = await engine.transport.run(_post(row["url"], headers, body))
     retry_after, status, error = None, None, None
     if isinstance(answer, int):
         status = answer
@@ -165,7 +191,11 @@ async def deliver(
     await engine.database.execute(
         SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
     )
-    return retry_after
+    metrics.WEBHOOKS.labels("retry" if retry_after else state).inc()
+    if error is None:
+        age = (engine.now() - row["created_at"]).total_seconds()
+        metrics.WEBHOOK_AGE_SECONDS.observe(max(age, 0.0))
+    return Try(delivered=error is None, again_seconds=retry_after)
 
 
 def event_body(event_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:
@@ -200,6 +230,8 @@ def _post(url: str, headers: Mapping[str, str], body: bytes) -> Operation[int]:
         headers={**headers, "content-type": "application/json", "user-agent": "Qiao"},
         body=body,
         timeout_seconds=TIMEOUT_SECONDS,
+        public_only=True,
+        read_bytes=READ_BYTES,
     )
     return answer.status
 

@@ -13,6 +13,8 @@ from typing import Any, TypeAlias, cast
 import asyncpg
 from asyncpg import Record
 
+from qiao.domain.deadlines import within_deadline
+
 RawConnection: TypeAlias = "asyncpg.Connection[Record]"
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -45,9 +47,10 @@ class Connector:
     async def __call__(self, *_: object, **options: Any) -> RawConnection:
         """As ``asyncpg.connect`` with these options. Raises what the last host raised."""
         several = len(self._urls) > 1
-        options["timeout"] = HOST_TIMEOUT_SECONDS if several else CONNECT_TIMEOUT_SECONDS
+        most = HOST_TIMEOUT_SECONDS if several else CONNECT_TIMEOUT_SECONDS
         failure: BaseException | None = None
         for url in tuple(self._urls):
+            options["timeout"] = within_deadline(most)
             try:
                 connection: RawConnection = await asyncpg.connect(url, **options)
             except UNAVAILABLE as error:

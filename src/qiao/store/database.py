@@ -1,5 +1,6 @@
 """The connection pool: four ways to ask, and a transaction. Nothing above touches asyncpg."""
 
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Protocol, TypeAlias
@@ -9,9 +10,11 @@ import msgspec
 from asyncpg import Record
 from asyncpg.pool import PoolConnectionProxy
 
+from qiao.domain.deadlines import seconds_left, within_deadline
 from qiao.domain.errors import InvalidInput
 from qiao.store.connecting import UNAVAILABLE, Connector
 from qiao.store.errors import StoreUnavailable
+from qiao.telemetry import metrics
 
 ACQUIRE_TIMEOUT_SECONDS = 10.0
 # The server's own limits, and the client's for a server that no longer answers at all: longer,
@@ -65,19 +68,19 @@ class Connection:
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         with _translated(self._is_lost):
-            return await self._raw.fetch(sql, *args)
+            return await self._raw.fetch(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
         with _translated(self._is_lost):
-            return await self._raw.fetchrow(sql, *args)
+            return await self._raw.fetchrow(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
         with _translated(self._is_lost):
-            return await self._raw.fetchval(sql, *args)
+            return await self._raw.fetchval(sql, *args, timeout=_timeout_seconds())
 
     async def execute(self, sql: str, *args: object) -> str:
         with _translated(self._is_lost):
-            return await self._raw.execute(sql, *args)
+            return await self._raw.execute(sql, *args, timeout=_timeout_seconds())
 
 
 class Database:
@@ -92,12 +95,21 @@ class Database:
     def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
         self._pool = pool
         self._taken = 0
+        metrics.POOLS.open.add(self)
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Connections in use, idle, and how many there may be."""
+        size, idle = self._pool.get_size(), self._pool.get_idle_size()
+        return size - idle, idle, self._pool.get_max_size()
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetch(sql, *args)
+                return await raw.fetch(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._distrust(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -105,7 +117,10 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchrow(sql, *args)
+                return await raw.fetchrow(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._distrust(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -113,7 +128,10 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchval(sql, *args)
+                return await raw.fetchval(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._distrust(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -121,7 +139,10 @@ class Database:
         raw = await self._take()
         try:
             with _translated(lambda: _is_closed(raw)):
-                return await raw.execute(sql, *args)
+                return await raw.execute(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._distrust(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -153,28 +174,36 @@ class Database:
         try:
             yield connection
         except StoreUnavailable as error:
-            # A server that was demoted under us: it answers, and no connection to it is of use.
-            if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
-                await self._pool.expire_connections()
-            if isinstance(error.__cause__, asyncpg.InternalClientError):
-                with suppress(asyncpg.InterfaceError):  # it has been taken back already
-                    raw.terminate()
+            await self._distrust(raw, error)
             raise
         finally:
             connection._ended = True  # noqa: SLF001
             await self._give_back(raw)
+
+    async def _distrust(self, raw: "PoolConnectionProxy[Record]", error: StoreUnavailable) -> None:
+        """Let go of what will not serve any more."""
+        # A server that was demoted under us: it answers, and no connection to it is of use.
+        if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+            await self._pool.expire_connections()
+        if isinstance(error.__cause__, asyncpg.InternalClientError):
+            with suppress(asyncpg.InterfaceError):  # it has been taken back already
+                raw.terminate()
 
     async def _take(self) -> "PoolConnectionProxy[Record]":
         # A timer costs as much as taking one, and is needed only where all are taken: connecting
         # has a time-out of its own.
         waits = self._taken >= self._pool.get_max_size()
         self._taken += 1
+        begun = time.perf_counter()
         try:
             with _translated(lambda: True):
-                return await self._pool.acquire(timeout=ACQUIRE_TIMEOUT_SECONDS if waits else None)
+                seconds = within_deadline(ACQUIRE_TIMEOUT_SECONDS)
+                raw = await self._pool.acquire(timeout=seconds if waits else None)
         except BaseException:
             self._taken -= 1
             raise
+        metrics.DATABASE_WAIT_SECONDS.observe(time.perf_counter() - begun)
+        return raw
 
     async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
         # What was asked for has happened or has failed by now; this changes neither.
@@ -284,6 +313,11 @@ def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
         if isinstance(error, ValueError) or not is_lost():
             raise
         raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+
+
+def _timeout_seconds() -> float | None:
+    """None leaves it to the connection. Raises DeadlineExceeded when no time is left."""
+    return None if seconds_left() is None else within_deadline(COMMAND_TIMEOUT_SECONDS)
 
 
 def _name(error: BaseException) -> str:

@@ -22,8 +22,12 @@ COLUMN: Final = "merchant_id"
 REFERENCE: Final = {
     "merchant": "a row for each merchant; reference tables may only refer to their like",
     "api_key": "found by its digest before the merchant is known, so unique over all of them",
+    "server_configuration": "a row for each kind of process of this server",
 }
-LOCAL: Final = {"alembic_version": "one row, of who migrates"}
+LOCAL: Final = {
+    "alembic_version": "one row, of who migrates",
+    "schema_compatibility": "one row, of who migrates and who starts",
+}
 
 
 class NotDistributable(QiaoError):

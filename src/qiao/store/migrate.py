@@ -16,6 +16,7 @@ from typing import NoReturn
 import asyncpg
 from alembic import command, op
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 from sqlalchemy import Connection
@@ -51,7 +52,8 @@ async def migrate(url: str) -> list[str]:
     """Bring the database to this version's schema; the revisions that were applied, in order.
 
     Safe to call from any number of processes at once: one works, the others wait and find
-    nothing left to do. Raises MigrationFailed, or StoreUnavailable.
+    nothing left to do. A newer schema that this version may still serve on is left as it is.
+    Raises MigrationFailed, or StoreUnavailable.
     """
     return await migrate_with(url, MIGRATIONS)
 
@@ -79,8 +81,12 @@ async def status(url: str) -> SchemaStatus:
                 current = await connection.fetchval("SELECT version_num FROM alembic_version")
         finally:
             await connection.close()
-    head = ScriptDirectory.from_config(_config(MIGRATIONS)).get_current_head()
-    return SchemaStatus(current=current, head=str(head))
+    return SchemaStatus(current=current, head=head())
+
+
+def head() -> str:
+    """The newest revision that this version knows. Revisions sort by age."""
+    return str(ScriptDirectory.from_config(_config(MIGRATIONS)).get_current_head())
 
 
 def run_sql(script: str) -> None:
@@ -106,9 +112,28 @@ def forward_only() -> NoReturn:
 
 def _upgrade(connection: Connection, *, migrations: Path, applied: list[str]) -> None:
     config = _config(migrations)
+    scripts = ScriptDirectory.from_config(config)
+    current = MigrationContext.configure(connection).get_current_revision()
+    if current and current not in {script.revision for script in scripts.walk_revisions()}:
+        _check_newer(connection, current=current, known=str(scripts.get_current_head()))
+        return
+    connection.commit()  # what was read began a transaction; each migration wants its own
     config.attributes["connection"] = connection
     config.attributes["applied"] = applied
     command.upgrade(config, "head")
+
+
+def _check_newer(connection: Connection, *, current: str, known: str) -> None:
+    """Whether a schema that a newer version made serves this one too. Raises MigrationFailed."""
+    oldest = None
+    if connection.exec_driver_sql("SELECT to_regclass('schema_compatibility')").scalar():
+        select = "SELECT oldest_revision FROM schema_compatibility"
+        oldest = connection.exec_driver_sql(select).scalar()
+    if oldest is None or known < oldest:
+        raise MigrationFailed(
+            f"the database is at revision {current} and serves versions that know"
+            f" {oldest or current}, this one knows {known} at most: run the newer Qiao"
+        )
 
 
 def _config(migrations: Path) -> Config:

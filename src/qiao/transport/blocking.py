@@ -63,9 +63,12 @@ class BlockingTransport:
         return self._clients[identity]
 
     def _send(self, request: HttpRequest) -> HttpResponse:
+        if request.public_only:
+            raise ConnectFailed("only the async driver guards addresses")
         scheme, _, rest = request.url.partition("://")
         authority, slash, target = rest.partition("/")
         body = bytearray()
+        limit = MAX_ANSWER_BYTES if request.read_bytes is None else request.read_bytes
         try:
             with self._client(request).stream(
                 request.method,
@@ -77,8 +80,11 @@ class BlockingTransport:
             ) as answer:
                 for piece in answer.iter_raw():
                     body += piece
-                    if len(body) > MAX_ANSWER_BYTES:
-                        raise AnswerLost("the answer is too long")
+                    if len(body) > limit:
+                        if request.read_bytes is None:
+                            raise AnswerLost("the answer is too long")
+                        del body[limit:]
+                        break
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise ConnectFailed(type(error).__name__) from error
         except httpx.TransportError as error:

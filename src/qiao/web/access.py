@@ -1,7 +1,8 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias, cast
 
 from litestar import Request
 from litestar.connection import ASGIConnection
@@ -10,8 +11,10 @@ from litestar.handlers.base import BaseRouteHandler
 
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
+from qiao.web.limits import Limits, Taken, note_rate
 from qiao.web.problems import Refused
 
+HttpScope: TypeAlias = MutableMapping[str, Any]
 TheEngine: TypeAlias = NamedDependency[Engine]
 TheMerchant: TypeAlias = NamedDependency[Scope]
 
@@ -22,6 +25,7 @@ class Doors:
 
     engine: Engine
     keys: ApiKeys
+    limits: Limits = field(default_factory=Limits)
 
 
 def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
@@ -31,7 +35,21 @@ def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
 
 async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
     """A guard: lets in who brings an API key, and remembers whose it is. Raises Refused."""
-    scope = await who_asks(doors_of(connection), connection.headers.get("authorization", ""))
+    connection.scope["state"]["merchant"] = await who_asks(
+        doors_of(connection), cast("Any", connection.scope)
+    )
+
+
+async def who_asks(doors: Doors, request: HttpScope) -> Scope:
+    """Whose API key the request brings, if it may ask just now. Raises Refused."""
+    key, address, scope = _key(request), _address(request), None
+    if key:
+        # Not even looked up; but a good key is let in, whoever guesses behind the same address.
+        if not doors.keys.holds(key) and (taken := doors.limits.is_guessing(address or "")):
+            raise _too_many(request, taken, "too many wrong keys came from this address")
+        scope = await doors.keys.scope_of(key)
+        if scope is None:
+            doors.limits.note_wrong_key(address or "")
     if scope is None:
         raise Refused(
             401,
@@ -40,15 +58,35 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
             field="Authorization",
             remedy="send 'Authorization: Bearer sk_…' with a key of this server",
         )
-    connection.scope["state"]["merchant"] = scope
+    taken = doors.limits.take(scope.merchant_id, key)
+    if taken is not None:
+        note_rate(request, taken)
+        if not taken.admitted:
+            raise _too_many(request, taken, "this key asks more often than it may")
+    return replace(scope, actor=replace(scope.actor, origin=address))
 
 
-async def who_asks(doors: Doors, authorization: str) -> Scope | None:
-    """Whose key the header holds; None when it is nobody's."""
-    scheme, _space, key = authorization.partition(" ")
-    if scheme.lower() != "bearer" or not key.isascii():
-        return None
-    return await doors.keys.scope_of(key.strip())
+def _too_many(request: HttpScope, taken: Taken, title: str) -> Refused:
+    note_rate(request, taken)
+    return Refused(
+        429,
+        "rate_limited",
+        title,
+        field="Authorization",
+        remedy="wait as long as Retry-After says; nothing was done",
+    )
+
+
+def _key(request: HttpScope) -> str:
+    """The key that the header Authorization holds; empty when it holds none."""
+    given = next((text for name, text in request["headers"] if name == b"authorization"), b"")
+    scheme, _space, key = given.partition(b" ")
+    return key.strip().decode() if scheme.lower() == b"bearer" and key.isascii() else ""
+
+
+def _address(request: HttpScope) -> str | None:
+    client = request.get("client")
+    return str(client[0]) if client else None
 
 
 async def provide_engine(request: Request[Any, Any, Any]) -> Engine:

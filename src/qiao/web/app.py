@@ -1,30 +1,46 @@
 """The web application: every door on one engine."""
 
+from functools import cached_property
 from typing import Any, cast
 
-from litestar import Litestar, Router, get
+from litestar import Litestar, Router
 from litestar.config.app import AppConfig
 from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.enums import ScopeType
 from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import LifeSpanReceive, LifeSpanScope, LifeSpanSend, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    LifeSpanReceive,
+    LifeSpanScope,
+    LifeSpanSend,
+    Receive,
+    Scope,
+    Send,
+)
 
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
-from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, require_key
+from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
+from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
+from qiao.web.health import Readiness, livez, readyz
+from qiao.web.limits import Limits
 from qiao.web.notify import notify
+from qiao.web.observed import observed
 from qiao.web.problems import answer
+from qiao.web.protection import Protection
 from qiao.web.quick import QuickDoors
 from qiao.web.reference import reference
 from qiao.web.simple import simple
 
+MAX_REQUESTS = 128
+"""How many are served at once; see ``qiao.web.admission``."""
 OPENAPI = OpenAPIConfig(
     title="Qiao",
     version="1",
@@ -39,17 +55,14 @@ OPENAPI = OpenAPIConfig(
 )
 
 
-@get("/health", include_in_schema=False)
-async def health(engine: TheEngine) -> dict[str, str]:
-    """Whether this process can serve: the database answers."""
-    await engine.database.fetch_value("SELECT 1")
-    return {"status": "ok"}
-
-
 class Application(Litestar):
-    """Litestar, behind the doors that are quick."""
+    """Litestar, behind the doors that are quick.
 
-    quick: QuickDoors | None = None
+    Around both stand what bounds a request, and around that what is noted of each.
+    """
+
+    protection: Protection
+    quick: QuickDoors | None
 
     async def __call__(
         self,
@@ -57,33 +70,51 @@ class Application(Litestar):
         receive: Receive | LifeSpanReceive,
         send: Send | LifeSpanSend,
     ) -> None:
-        if self.quick is not None and scope["type"] == ScopeType.HTTP:
-            reply = await self.quick.reply(scope, cast("Any", receive))
+        if scope["type"] == ScopeType.HTTP:
+            await self._observed(cast("Any", scope), cast("Any", receive), cast("Any", send))
+        else:
+            await super().__call__(scope, receive, send)
+
+    @cached_property
+    def _observed(self) -> ASGIApp:
+        return observed(cast("Any", self.protection))
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """What stands behind the protection."""
+        if self.quick is not None:
+            reply = await self.quick.reply(cast("Any", scope), receive)
             if reply is not None:
                 await reply.send(cast("Any", send))
                 return
         await super().__call__(scope, receive, send)
 
 
-def create_app(engine: Engine, *, quick: bool = True) -> Application:
+def create_app(
+    engine: Engine,
+    readiness: Readiness | None = None,
+    *,
+    limits: Limits | None = None,
+    max_requests: int = MAX_REQUESTS,
+    quick: bool = True,
+) -> Application:
     """The application; it neither opens nor closes the engine.
 
     Without ``quick`` the framework answers everything; what it answers is the same.
     """
-    doors = Doors(engine=engine, keys=ApiKeys(engine))
+    doors = Doors(engine=engine, keys=ApiKeys(engine), limits=limits or Limits())
     merchants_own = Router(
         "/",
-        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks]), simple],
+        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks, audit]), simple],
         guards=[require_key],
         dependencies={"merchant": Provide(provide_merchant)},
     )
 
     def begin(config: AppConfig) -> AppConfig:
-        config.state = State({"doors": doors})
+        config.state = State({"doors": doors, "readiness": readiness or Readiness(engine)})
         return config
 
     application = Application(
-        [merchants_own, cashier, notify, reference, health],
+        [merchants_own, cashier, notify, reference, livez, readyz],
         dependencies={"engine": Provide(provide_engine)},
         exception_handlers={Exception: answer},
         openapi_config=OPENAPI,
@@ -92,4 +123,5 @@ def create_app(engine: Engine, *, quick: bool = True) -> Application:
         logging_config=None,
     )
     application.quick = QuickDoors(doors) if quick else None
+    application.protection = Protection(application.answer, slots=max_requests)
     return application

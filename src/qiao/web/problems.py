@@ -8,7 +8,7 @@ import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
-from qiao.domain.errors import InvalidInput
+from qiao.domain.errors import DeadlineExceeded, InvalidInput
 from qiao.engine.errors import Conflict, Missing
 from qiao.store.errors import StoreUnavailable
 
@@ -66,6 +66,13 @@ def describe(error: Exception) -> Problem:
                 "the database does not answer",
                 remedy="send the request again, with the same Idempotency-Key",
             )
+        case DeadlineExceeded():
+            return problem(
+                504,
+                error.code,
+                "the request's time is over; what it began goes on or is asked about",
+                remedy="send the request again, with the same Idempotency-Key",
+            )
         case ValidationException():
             return problem(400, "invalid_input", **_parameter(error))
         case HTTPException():
@@ -82,7 +89,7 @@ def describe(error: Exception) -> Problem:
 
 def answer(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """Litestar's handler for every exception."""
-    told, headers = describe_for(request.url.path, error)
+    told, headers = describe_for(request.scope.get("path_template"), error)
     if told.status == 405:
         headers["allow"] = ", ".join(sorted(_methods(request)))
     return Response(
@@ -104,11 +111,11 @@ def _parameter(error: ValidationException) -> dict[str, str]:
     return {"title": error.detail.partition(" for ")[0], "field": field, "remedy": remedy}
 
 
-def describe_for(path: str, error: Exception) -> tuple[Problem, dict[str, str]]:
+def describe_for(route: str | None, error: Exception) -> tuple[Problem, dict[str, str]]:
     """The problem, and the headers under which it goes out. What is our own fault is logged."""
     told = describe(error)
     if told.status >= 500:
-        log.error("request_failed", path=path, error=type(error).__name__)
+        log.error("request_failed", route=route, error=type(error).__name__, exc_info=error)
     headers = {"content-type": "application/problem+json"}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"

@@ -17,19 +17,20 @@ import msgspec
 
 from qiao.channels.wire import HttpMessage
 from qiao.engine.notifications import receive as settle_notification
-from qiao.web.access import Doors, who_asks
+from qiao.web.access import Doors, HttpScope, who_asks
 from qiao.web.api.documents import PaymentInput
 from qiao.web.api.payments import create, in_full
 from qiao.web.bodies import IDEMPOTENCY_KEY, MAX_BODY_BYTES, bound_key, read_strictly
 from qiao.web.notify import MAX_NOTIFICATION_BYTES
 from qiao.web.problems import describe_for
 
-HttpScope: TypeAlias = Mapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Mapping[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
 PAYMENTS: Final = "/v1/payments"
 ONE_PAYMENT: Final = f"{PAYMENTS}/"
 NOTIFY: Final = "/notify/"
+ROUTE: Final = "path_template"
+"""Where the framework notes in the scope which route it took, for whoever observes."""
 JSON: Final = "application/json"
 ENCODER: Final = msgspec.json.Encoder()
 
@@ -75,7 +76,7 @@ class QuickDoors:
         except _Gone:
             return Reply(status=400, headers={}, body=b"")  # nobody reads it
         except Exception as error:  # noqa: BLE001 - as Litestar's handler does
-            told, headers = describe_for(path, error)
+            told, headers = describe_for(scope.get(ROUTE), error)
             return Reply(status=told.status, headers=headers, body=ENCODER.encode(told))
         return None
 
@@ -88,9 +89,8 @@ class QuickDoors:
             return None
         if given is not None and not IDEMPOTENCY_KEY.fullmatch(given):
             return None
-        merchant = await who_asks(self._doors, headers.get("authorization", ""))
-        if merchant is None:
-            return None
+        scope[ROUTE] = PAYMENTS
+        merchant = await who_asks(self._doors, scope)
         body = await _body(receive)
         if given is not None:
             key = bound_key(given, "POST", PAYMENTS, body)
@@ -102,9 +102,8 @@ class QuickDoors:
         payment_id = scope["path"].removeprefix(ONE_PAYMENT)
         if not payment_id or "/" in payment_id:
             return None
-        merchant = await who_asks(self._doors, _header(scope, b"authorization"))
-        if merchant is None:
-            return None
+        scope[ROUTE] = "/v1/payments/{payment_id}"
+        merchant = await who_asks(self._doors, scope)
         document = await in_full(self._doors.engine, merchant, payment_id)
         return Reply(status=200, headers={"content-type": JSON}, body=ENCODER.encode(document))
 
@@ -113,6 +112,7 @@ class QuickDoors:
         merchant_id, _, account_id = path.removeprefix(NOTIFY).partition("/")
         if _length(headers, MAX_NOTIFICATION_BYTES) is None or not account_id or "/" in account_id:
             return None
+        scope[ROUTE] = "/notify/{merchant_id}/{account_id}"
         query = scope["query_string"].decode("latin-1")
         message = HttpMessage(
             method="POST",
@@ -128,10 +128,6 @@ class QuickDoors:
 
 def _headers(scope: HttpScope) -> dict[str, str]:
     return {name.decode("latin-1"): text.decode("latin-1") for name, text in scope["headers"]}
-
-
-def _header(scope: HttpScope, wanted: bytes) -> str:
-    return next((text.decode("latin-1") for name, text in scope["headers"] if name == wanted), "")
 
 
 def _length(headers: dict[str, str], most: int) -> int | None:

@@ -1,17 +1,29 @@
 -- Merchants, API keys, channel accounts.
 
 -- name: add_merchant
-INSERT INTO merchant (merchant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING;
+INSERT INTO merchant (merchant_id, name) VALUES ($1, $2) ON CONFLICT DO NOTHING
+RETURNING merchant_id;
 
 -- name: add_api_key
 INSERT INTO api_key (merchant_id, api_key_id, live, digest, hint) VALUES ($1, $2, $3, $4, $5)
-ON CONFLICT (digest) DO NOTHING;
+ON CONFLICT (digest) DO NOTHING
+RETURNING api_key_id;
 
 -- name: api_key_of_digest
-SELECT merchant_id, live FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
+SELECT merchant_id, live, api_key_id FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
 
 -- name: revoke_api_key
-UPDATE api_key SET revoked_at = now() WHERE merchant_id = $1 AND api_key_id = $2;
+UPDATE api_key SET revoked_at = coalesce(revoked_at, now())
+WHERE merchant_id = $1 AND api_key_id = $2
+RETURNING live, revoked_at = now() AS revoked_now;
+
+-- name: api_keys
+SELECT * FROM api_key WHERE merchant_id = $1 ORDER BY api_key_id;
+
+-- name: lock_account
+SELECT account_id, sealed_settings, priority FROM channel_account
+WHERE merchant_id = $1 AND live = $2 AND name = $3
+FOR UPDATE;
 
 -- name: put_account
 -- No row comes back when the name is that of another channel's account.

@@ -39,8 +39,9 @@ WITH account AS (
   SELECT $1, $13, $3, $2, 'payment.created', payment_document(accepted.row) FROM accepted
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, expires_at, sent_at)
-  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22 FROM account
+                       reference, amount_minor, currency, state, expires_at, sent_at,
+                       traceparent)
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24 FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
   SELECT $1, given.kind, given.subject_id, '{}', given.run_at
@@ -92,8 +93,10 @@ WITH open AS (
   SELECT $1, open.live, $10, $11, $3 FROM open WHERE $10::text IS NOT NULL
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, expires_at, sent_at)
-  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12 FROM open
+                       reference, amount_minor, currency, state, expires_at, sent_at,
+                       traceparent)
+  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14
+  FROM open
   RETURNING *
 ), watch AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
@@ -126,7 +129,8 @@ WITH payable AS (
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
     AND a.account_id = coalesce($10::text, a.account_id)
-  RETURNING a.payment_id, a.attempt_id, a.account_id, a.amount_minor
+  RETURNING a.payment_id, a.attempt_id, a.account_id, a.amount_minor, a.channel, a.product,
+            a.traceparent
 ), noted AS (
   INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
   SELECT $1, $10, $11::text, 'payment', $2 FROM settled WHERE $10::text IS NOT NULL
@@ -145,7 +149,7 @@ WITH payable AS (
          settled.amount_minor, (row).currency, (row).payment_id, settled.attempt_id
   FROM paid, settled
 )
-SELECT (row).payment_id FROM paid;
+SELECT (row).payment_id, settled.channel, settled.product, settled.traceparent FROM paid, settled;
 
 -- name: lock_attempt
 -- The payment first, as settle_paid does, so that two of them never wait for each other.

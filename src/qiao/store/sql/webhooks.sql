@@ -21,6 +21,13 @@ JOIN event e ON e.merchant_id = d.merchant_id AND e.event_id = d.event_id
 JOIN webhook_endpoint n ON n.merchant_id = d.merchant_id AND n.endpoint_id = d.endpoint_id
 WHERE d.merchant_id = $1 AND d.event_id = $2 AND d.endpoint_id = $3;
 
+-- name: trace_of_event
+-- The trace of the payment's last attempt.
+SELECT a.traceparent FROM event e
+JOIN attempt a ON a.merchant_id = e.merchant_id AND a.payment_id = e.payment_id
+WHERE e.merchant_id = $1 AND e.event_id = $2 AND a.traceparent IS NOT NULL
+ORDER BY a.attempt_id DESC LIMIT 1;
+
 -- name: note_delivery
 UPDATE webhook_delivery
 SET state = $4, tries = tries + 1, last_status = $5, last_error = $6, last_tried_at = now(),

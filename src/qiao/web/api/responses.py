@@ -6,7 +6,7 @@ from qiao.web.problems import Problem
 
 
 def refusals(*statuses: int) -> dict[int, ResponseSpec]:
-    """Problem details for these statuses; 400, 401 and 503 may come anywhere."""
+    """Problem details for these statuses; those of ANYWHERE may come anywhere."""
     return {
         status: ResponseSpec(
             data_container=Problem,
@@ -14,15 +14,20 @@ def refusals(*statuses: int) -> dict[int, ResponseSpec]:
             description=DESCRIPTIONS[status],
             media_type="application/problem+json",
         )
-        for status in (400, 401, *statuses, 503)
+        for status in sorted({*ANYWHERE, *statuses})
     }
 
 
+ANYWHERE = (400, 401, 408, 429, 503, 504)
 DESCRIPTIONS = {
     400: "The request is wrong; `field` and `remedy` say where and what to do. Nothing changed.",
     401: "The API key is missing, unknown or revoked.",
     404: "There is no such thing, for this merchant and in this key's mode.",
+    408: "The body did not arrive in time. Nothing changed.",
     409: "The request contradicts what is already there. Nothing changed.",
     413: "The body is larger than 64 KiB.",
-    503: "The database does not answer; the same request, with its key, may be sent again.",
+    429: "This key asks too often, or this address brought too many wrong keys; see Retry-After.",
+    503: "The database does not answer, or this server is overloaded; the same request, with its"
+    " key, may be sent again.",
+    504: "The request's time is over; the same request, with its key, tells what came of it.",
 }

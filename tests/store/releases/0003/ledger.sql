@@ -1,0 +1,134 @@
+-- Reading the ledger. It is written by the statements that change a state, in payments.sql and
+-- refunds.sql; nothing else writes it.
+
+-- name: balances
+-- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything).
+SELECT account, currency, sum(debit) AS debits_minor, sum(credit) AS credits_minor
+FROM (
+  SELECT debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_entry
+  WHERE merchant_id = $1 AND live = $2 AND booked_at < coalesce($3::timestamptz, 'infinity')
+  UNION ALL
+  SELECT credit, currency, 0, amount_minor FROM ledger_entry
+  WHERE merchant_id = $1 AND live = $2 AND booked_at < coalesce($3::timestamptz, 'infinity')
+) AS side
+GROUP BY account, currency
+ORDER BY account, currency;
+
+-- name: statement
+-- The entries of one account, the oldest first. $3 account, $4 currency, $5 since, $6 until
+-- (exclusive), $7 $8 the event_id and line that ended the page before (null: from the beginning).
+SELECT event_id, line, debit, credit, amount_minor, currency, payment_id, subject_id, booked_at
+FROM ledger_entry
+WHERE merchant_id = $1 AND live = $2 AND (debit = $3 OR credit = $3) AND currency = $4
+  AND booked_at >= $5 AND booked_at < $6
+  AND ($7::text IS NULL OR (booked_at, event_id, line) > (
+    SELECT booked_at, event_id, line FROM ledger_entry
+    WHERE merchant_id = $1 AND event_id = $7 AND line = $8))
+ORDER BY booked_at, event_id, line
+LIMIT $9;
+
+-- name: trial_balance
+-- Every merchant's accounts together, for each mode and currency.
+SELECT live, currency, split_part(account, ':', 1) AS account,
+       sum(debit) AS debits_minor, sum(credit) AS credits_minor
+FROM (
+  SELECT live, debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_entry
+  UNION ALL
+  SELECT live, credit, currency, 0, amount_minor FROM ledger_entry
+) AS side
+GROUP BY 1, 2, 3
+ORDER BY 1, 2, 3;
+
+-- name: wrong_entries
+-- What the books should hold, said again from the payments' own rows, against what they hold:
+-- every entry that is missing, or that nothing accounts for.
+WITH expected AS (
+  SELECT a.merchant_id, p.live, a.attempt_id AS subject_id, a.payment_id,
+         'channel_receivable:' || a.account_id AS debit,
+         CASE a.state WHEN 'surplus' THEN 'surplus' ELSE 'merchant_payable' END AS credit,
+         a.captured_minor AS amount_minor, a.currency
+  FROM attempt a JOIN payment p USING (merchant_id, payment_id)
+  WHERE a.captured_minor > 0
+  UNION ALL
+  SELECT r.merchant_id, p.live, r.refund_id, r.payment_id,
+         CASE WHEN r.surplus THEN 'surplus' ELSE 'merchant_payable' END, 'refunds_in_transit',
+         r.amount_minor, r.currency
+  FROM refund r JOIN payment p USING (merchant_id, payment_id)
+  UNION ALL
+  SELECT r.merchant_id, p.live, r.refund_id, r.payment_id, 'refunds_in_transit',
+         CASE WHEN r.state = 'succeeded' THEN 'channel_receivable:' || a.account_id
+              WHEN r.surplus THEN 'surplus' ELSE 'merchant_payable' END,
+         r.amount_minor, r.currency
+  FROM refund r
+  JOIN payment p USING (merchant_id, payment_id)
+  JOIN attempt a ON a.merchant_id = r.merchant_id AND a.attempt_id = r.attempt_id
+  WHERE r.state IN ('succeeded', 'failed')
+), difference AS (
+  SELECT merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency,
+         sum(wanted) AS missing
+  FROM (
+    SELECT *, 1 AS wanted FROM expected
+    UNION ALL
+    SELECT merchant_id, live, subject_id, payment_id, debit::text, credit::text, amount_minor,
+           currency, -1
+    FROM ledger_entry
+  ) AS both_sides
+  GROUP BY merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency
+)
+SELECT * FROM difference WHERE missing <> 0 ORDER BY merchant_id, subject_id LIMIT $1;
+
+-- name: wrong_payments
+-- Payments whose own sums are not those of their attempts and refunds.
+WITH captured AS (
+  SELECT merchant_id, payment_id, sum(captured_minor) AS minor FROM attempt
+  WHERE state <> 'surplus' GROUP BY 1, 2
+), refunded AS (
+  SELECT merchant_id, payment_id, sum(amount_minor) AS minor FROM refund
+  WHERE state = 'succeeded' AND NOT surplus GROUP BY 1, 2
+)
+SELECT p.merchant_id, p.payment_id, p.captured_minor, p.refunded_minor,
+       coalesce(captured.minor, 0) AS captured_by_attempts,
+       coalesce(refunded.minor, 0) AS refunded_by_refunds
+FROM payment p
+LEFT JOIN captured USING (merchant_id, payment_id)
+LEFT JOIN refunded USING (merchant_id, payment_id)
+WHERE p.captured_minor <> coalesce(captured.minor, 0)
+   OR p.refunded_minor <> coalesce(refunded.minor, 0)
+   OR (p.state = 'paid') <> (p.captured_minor > 0)
+ORDER BY p.merchant_id, p.payment_id LIMIT $1;
+
+-- name: wrong_reserves
+-- Attempts that hold another amount back for refunds than their refunds say.
+SELECT a.merchant_id, a.attempt_id, a.reserved_minor, coalesce(sum(r.amount_minor), 0) AS by_refunds
+FROM attempt a
+LEFT JOIN refund r
+  ON r.merchant_id = a.merchant_id AND r.attempt_id = a.attempt_id
+  AND r.state <> 'failed'
+GROUP BY a.merchant_id, a.attempt_id
+HAVING a.reserved_minor <> coalesce(sum(r.amount_minor), 0)
+ORDER BY a.merchant_id, a.attempt_id LIMIT $1;
+
+-- name: overdrawn
+-- Accounts of claims on others that stand on the wrong side.
+SELECT merchant_id, live, account, currency, sum(credit - debit) AS balance_minor
+FROM (
+  SELECT merchant_id, live, debit AS account, currency, amount_minor AS debit, 0 AS credit
+  FROM ledger_entry
+  UNION ALL
+  SELECT merchant_id, live, credit, currency, 0, amount_minor FROM ledger_entry
+) AS side
+WHERE account IN ('refunds_in_transit', 'transfers_in_transit', 'surplus', 'suspense')
+GROUP BY merchant_id, live, account, currency
+HAVING sum(credit - debit) < 0
+ORDER BY merchant_id, account LIMIT $1;
+
+-- name: counts
+SELECT (SELECT count(*) FROM ledger_entry) AS entries,
+       (SELECT count(DISTINCT merchant_id) FROM ledger_entry) AS merchants;
+
+-- name: guards
+-- The triggers that keep the books append-only, those that are there and fire for everybody.
+SELECT tgname FROM pg_trigger
+WHERE tgrelid IN ('ledger_entry'::regclass, 'event'::regclass) AND tgenabled IN ('O', 'A')
+  AND tgname IN ('ledger_is_append_only', 'ledger_is_not_emptied', 'event_is_append_only',
+                 'event_is_not_emptied');
