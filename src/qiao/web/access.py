@@ -1,7 +1,7 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias, cast
 
 from litestar import Request
@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
 
+from qiao.engine.actors import Actor
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
 from qiao.web.limits import Limits, Taken, note_rate
@@ -42,8 +43,9 @@ async def require_key(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRou
 
 async def who_asks(doors: Doors, request: HttpScope) -> Scope:
     """Whose API key the request brings, if it may ask just now. Raises Refused."""
-    key, address, scope = _key(request), _address(request), None
-    if key:
+    key, address = _key(request), _address(request)
+    scope = doors.keys.held(key) if key else None
+    if key and scope is None:
         # Not even looked up; but a good key is let in, whoever guesses behind the same address.
         if not doors.keys.holds(key) and (taken := doors.limits.is_guessing(address or "")):
             raise _too_many(request, taken, "too many wrong keys came from this address")
@@ -63,7 +65,8 @@ async def who_asks(doors: Doors, request: HttpScope) -> Scope:
         note_rate(request, taken)
         if not taken.admitted:
             raise _too_many(request, taken, "this key asks more often than it may")
-    return replace(scope, actor=replace(scope.actor, origin=address))
+    actor = Actor(kind=scope.actor.kind, id=scope.actor.id, origin=address)
+    return Scope(merchant_id=scope.merchant_id, live=scope.live, actor=actor)
 
 
 def _too_many(request: HttpScope, taken: Taken, title: str) -> Refused:
