@@ -66,7 +66,7 @@ class ApiKeys:
         if row is None:
             self._held.pop(digest, None)
             return None
-        scope = Scope(merchant_id=row["merchant_id"], live=row["live"])
+        scope = Scope(merchant_id=row["merchant_id"], live=row["live"], actor=row["api_key_id"])
         if len(self._held) >= MAX_HELD:
             self._held.clear()
         self._held[digest] = (time.monotonic() + HELD_SECONDS, scope)

@@ -15,7 +15,7 @@ from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
 from qiao.engine.attempts import LEASE, Method, attempt, creation, send
 from qiao.engine.payments import NewPayment, Order, accept, payment_now
-from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.records import Attempt, CaptureMode, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
 
@@ -84,6 +84,7 @@ async def _at_once(
             reference,
             now,
             LEASE,
+            order.capture,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -104,6 +105,7 @@ async def _at_once(
         amount_minor=payment.amount_minor,
         currency=payment.currency,
         state=AttemptState.SENDING,
+        manual=order.capture is CaptureMode.MANUAL,
         expires_at=payment.expires_at,
         sent_at=now,
         created_at=payment.created_at,

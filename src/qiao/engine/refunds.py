@@ -121,7 +121,7 @@ async def work(engine: Engine, refund: Refund) -> Refund:
     account = await engine.accounts.of_id(refund.merchant_id, account_of.account_id)
     query = RefundQuery(
         reference=refund.reference,
-        payment_reference=account_of.reference,
+        payment_reference=account_of.taken_under,
         amount=refund.amount,
     )
     outcome = await engine.transport.run(account.channel.query_refund(query, engine.context))
@@ -178,8 +178,8 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         account.channel.refund(
             RefundRequest(
                 reference=refund.reference,
-                payment_reference=attempt.reference,
-                payment_amount=attempt.amount,
+                payment_reference=attempt.taken_under,
+                payment_amount=attempt.taken,
                 amount=refund.amount,
                 notify_url=engine.notify_url(refund.merchant_id, attempt.account_id),
                 reason=refund.reason,

@@ -43,10 +43,15 @@ class Wake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose data, and whether real money: every statement is limited to both."""
+    """Whose data, and whether real money: every statement is limited to both.
+
+    ``actor`` is who asks: the id of an API key, or an operator's name. It says who asked for a
+    transfer and who let it go.
+    """
 
     merchant_id: str
     live: bool
+    actor: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

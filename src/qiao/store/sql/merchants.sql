@@ -8,7 +8,7 @@ INSERT INTO api_key (merchant_id, api_key_id, live, digest, hint) VALUES ($1, $2
 ON CONFLICT (digest) DO NOTHING;
 
 -- name: api_key_of_digest
-SELECT merchant_id, live FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
+SELECT merchant_id, live, api_key_id FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
 
 -- name: revoke_api_key
 UPDATE api_key SET revoked_at = now() WHERE merchant_id = $1 AND api_key_id = $2;
