@@ -219,10 +219,10 @@ async def get_transfers(
     merchant: TheMerchant,
     limit: Limit = 20,
     before: FromQuery[str | None] = None,
-    state: FromQuery[TransferState | None] = None,
+    in_state: Annotated[TransferState | None, QueryParameter(name="state")] = None,
 ) -> Page[TransferDocument]:
     """The newest first; those in one state, when one is named."""
-    found = await list_transfers(engine, merchant, before=before, state=state, limit=limit)
+    found = await list_transfers(engine, merchant, before=before, state=in_state, limit=limit)
     return Page(data=[transfer_document(one) for one in found], has_more=len(found) == limit)
 
 
