@@ -92,18 +92,17 @@ class GreedyBank(Bank):
         return told
 
 
-class HastyBank(Bank):
-    """Takes every sending of a transfer for a new one."""
+class GenerousBank(Bank):
+    """Pays out more than it was asked to, and does not say so."""
 
     def _transfer(self, reference: str, payee: str, amount: int) -> dict[str, Any]:
-        before = self.payouts.get(reference)
         told = super()._transfer(reference, payee, amount)
-        if before is not None:
-            self.payouts[f"{reference}-again"] = replace(before)
+        if reference in self.payouts:
+            self.payouts[reference] = replace(self.payouts[reference], amount=amount + 1)
         return told
 
 
-@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank, GreedyBank, HastyBank])
+@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank, GreedyBank, GenerousBank])
 def test_the_judge_is_not_deceived(server: Server, bank: type[Bank]) -> None:
     with pytest.raises(AssertionError):
         _run_some(server, bank)
