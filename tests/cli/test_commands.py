@@ -143,7 +143,8 @@ def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path
     access = {"QIAO_URL": server, "QIAO_API_KEY": key}
     payment = told(run("pay", "12.50", "--hold", "--json", **access))
     assert payment["capture"] == "manual"
-    for command in (("capture", payment["id"], "5"), ("void", payment["id"])):
+    commands = (("capture", payment["id"], "5"), ("void", payment["id"]))
+    for command in commands:
         refused = run(*command, **access)
         assert (refused.returncode, "nothing is held" in refused.stderr) == (2, True)
     limits = ("--check-above", "100", "--max", "500.00", "--daily", "1000")
@@ -160,7 +161,7 @@ def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path
     assert "the columns are wrong" in refused.stderr
     assert told(run("transfer", "list", "--json", **access))["data"] == []
     unknown = "tra_01000000000000000000000000"
-    for command in ("show", "approve", "reject"):
-        assert "no such transfer" in run("transfer", command, unknown, **access).stderr
+    for verb in ("show", "approve", "reject"):
+        assert "no such transfer" in run("transfer", verb, unknown, **access).stderr
         batch = unknown.replace("tra", "tba")
-        assert "no such batch" in run("transfer", command, batch, **access).stderr
+        assert "no such batch" in run("transfer", verb, batch, **access).stderr

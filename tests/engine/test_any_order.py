@@ -267,6 +267,7 @@ class AnyOrder(RuleBasedStateMachine):
         for transfer in await list_transfers(world.engine, world.scope, limit=100):
             if transfer.state == "requested":
                 await reject(world.engine, self.by("checker"), transfer.transfer_id)
+        world.bank.slow = False
         for reference in world.bank.payouts:
             world.bank.arrive(reference)
         await world.work_until_quiet(hours=1)

@@ -45,6 +45,10 @@ class Asker:
     def __init__(self, world: SimulatedWorld, number: int) -> None:
         self._world, self._number = world, number
 
+    async def live(self) -> None:
+        """What this one wants in its life."""
+        raise NotImplementedError
+
     async def _ask(
         self, name: str, work: Callable[[Engine, IdempotencyKey], Coroutine[Any, Any, Result]]
     ) -> Result | None:

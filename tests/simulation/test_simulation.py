@@ -185,6 +185,7 @@ async def _settle(world: SimulatedWorld) -> None:
     for transfer in await list_transfers(engine, world.scope, limit=100):
         if transfer.state == "requested":  # whoever should have approved it has given up
             await reject(engine, replace(world.scope, actor="checker"), transfer.transfer_id)
+    world.bank.slow = False
     for reference in world.bank.payouts:
         world.bank.arrive(reference)
     database = engine.database
