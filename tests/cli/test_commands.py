@@ -135,3 +135,33 @@ async def _disable_guards(url: str) -> None:
     connection = await asyncpg.connect(url)
     await connection.execute("ALTER TABLE ledger_entry DISABLE TRIGGER USER")
     await connection.close()
+
+
+def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path) -> None:
+    merchant = told(run("merchant", "add", "茶馆", "--json"))["merchant_id"]
+    key = told(run("key", "issue", merchant, "--json"))["api_key"]
+    access = {"QIAO_URL": server, "QIAO_API_KEY": key}
+    payment = told(run("pay", "12.50", "--hold", "--json", **access))
+    assert payment["capture"] == "manual"
+    commands = (("capture", payment["id"], "5"), ("void", payment["id"]))
+    for command in commands:
+        refused = run(*command, **access)
+        assert (refused.returncode, "nothing is held" in refused.stderr) == (2, True)
+    limits = ("--check-above", "100", "--max", "500.00", "--daily", "1000")
+    shown = told(run("merchant", "transfers", merchant, *limits, "--json"))
+    assert (shown["check_above"], shown["max"], shown["daily"]) == ("100", "500.00", "1000")
+    refused = run("merchant", "transfers", merchant, "--max", "1.234")
+    assert refused.returncode == 2
+    wages = ("transfer", "new", "t-1", "3.00", "anna", "--channel", "bank")
+    refused = run(*wages, "--description", "wages", **access)
+    assert "there is no test account that pays out through 'bank'" in refused.stderr
+    file = tmp_path / "wages.csv"
+    file.write_text("number,amount\n")
+    refused = run("transfer", "batch", "b-1", str(file), **access)
+    assert "the columns are wrong" in refused.stderr
+    assert told(run("transfer", "list", "--json", **access))["data"] == []
+    unknown = "tra_01000000000000000000000000"
+    for verb in ("show", "approve", "reject"):
+        assert "no such transfer" in run("transfer", verb, unknown, **access).stderr
+        batch = unknown.replace("tra", "tba")
+        assert "no such batch" in run("transfer", verb, batch, **access).stderr

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from qiao.engine.webhooks import EVENT_TYPES
+from qiao.cli.trigger import TRIGGERED
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 Stay = Callable[..., Any]
@@ -30,7 +30,7 @@ def access(stay: Stay, run: Run, server: str) -> dict[str, str]:
 
 
 def test_every_event(run: Run, access: dict[str, str]) -> None:
-    for event in sorted(EVENT_TYPES):
+    for event in sorted(TRIGGERED):
         happened = told(run("trigger", event, "--json", **access))
         assert happened["type"] == event
     paid = told(run("trigger", "payment.paid", "--channel", "wechat", "--json", **access))

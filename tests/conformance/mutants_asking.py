@@ -9,6 +9,7 @@ from qiao.channels.conformance.example import MANIFEST, ToyChannel, ToySettings
 from qiao.channels.conformance.example.codec import Document
 from qiao.channels.interface import Capability, StatementEntry
 from qiao.channels.requests import (
+    CaptureRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
@@ -33,6 +34,10 @@ from qiao.domain.outcomes import (
 
 class HasNoChineseName(ToyChannel):
     manifest = replace(MANIFEST, name={"en": "Toy"})
+
+
+class HoldsNothing(ToyChannel):
+    manifest = replace(MANIFEST, authorization_products=frozenset())
 
 
 class HidesTransfers(ToyChannel):
@@ -143,6 +148,11 @@ class NumbersRefundsByTheHour(ToyChannel):
     def refund_fields(self, request: RefundRequest, context: Context) -> dict[str, str]:
         number = f"{request.reference}{context.now():%H}"
         return {**super().refund_fields(request, context), "reference": number}
+
+
+class NumbersCapturesAnew(ToyChannel):
+    def capture_fields(self, request: CaptureRequest, context: Context) -> dict[str, str]:
+        return {**super().capture_fields(request, context), "reference": context.nonce()}
 
 
 class NumbersTransfersAnew(ToyChannel):
@@ -277,6 +287,7 @@ class TrimsTheStatement(ToyChannel):
 
 MUTANTS: list[tuple[str, type[ToyChannel]]] = [
     ("manifest_is_complete", HasNoChineseName),
+    ("manifest_is_complete", HoldsNothing),
     ("capabilities_match_verbs", HidesTransfers),
     ("capabilities_match_verbs", BoastsOfTransfers),
     ("declared_products_work", OffersWhatItCloses),
@@ -292,6 +303,7 @@ MUTANTS: list[tuple[str, type[ToyChannel]]] = [
     ("payment_numbers_are_stable", NumbersPaymentsAnew),
     ("refund_numbers_are_stable", NumbersRefundsAnew),
     ("refund_numbers_are_stable", NumbersRefundsByTheHour),
+    ("capture_numbers_are_stable", NumbersCapturesAnew),
     ("transfer_numbers_are_stable", NumbersTransfersAnew),
     ("numbers_are_kept_apart", CutsNumbersShort),
     ("requests_stay_at_the_gateway", RefundsElsewhere),

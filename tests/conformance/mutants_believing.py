@@ -8,7 +8,7 @@ import msgspec
 
 from qiao.channels.conformance import Account
 from qiao.channels.conformance.example import ToyChannel, ToyHarness, ToySettings
-from qiao.channels.conformance.example.codec import Document, money, text
+from qiao.channels.conformance.example.codec import Document, moment, money, text
 from qiao.channels.conformance.example.signing import in_time, signed_by
 from qiao.channels.interface import Notification, OtherNotification
 from qiao.channels.requests import Context
@@ -16,7 +16,14 @@ from qiao.channels.wire import HttpMessage, HttpReply, HttpResponse
 from qiao.crypto.keyed_digest import same_digest
 from qiao.domain.errors import AnswerUnreadable
 from qiao.domain.money import Money
-from qiao.domain.outcomes import Closed, Declined, PaymentOutcome, RefundOutcome
+from qiao.domain.outcomes import (
+    Authorized,
+    Closed,
+    Declined,
+    PaymentOutcome,
+    RefundOutcome,
+    Succeeded,
+)
 
 OTHER_KEY = str(ToyHarness().settings(Account.OTHER_MERCHANT)["key"])
 
@@ -201,6 +208,22 @@ class RefusedIsClosed(ToyChannel):
         return Closed() if isinstance(outcome, Declined) else outcome
 
 
+class HeldIsPaid(ToyChannel):
+    """Delivers the goods for an amount that is only held."""
+
+    def authorization_outcome(
+        self, answer: Document, reference: str, amount: Money
+    ) -> PaymentOutcome:
+        outcome = super().authorization_outcome(answer, reference, amount)
+        if not isinstance(outcome, Authorized):
+            return outcome
+        return Succeeded(
+            amount=outcome.amount,
+            channel_reference=outcome.channel_reference,
+            paid_at=moment(text(answer, "time")),
+        )
+
+
 class ForAnyNumber(ToyChannel):
     """Never compares the number."""
 
@@ -302,6 +325,7 @@ MUTANTS: list[tuple[str, type[ToyChannel]]] = [
         for name, kind in LAX.items()
     ),
     ("statuses_are_understood", RefusedIsClosed),
+    ("authorizations_are_no_payments", HeldIsPaid),
     ("system_errors_decide_nothing", SystemErrorIsARefusal),
     ("unrecognised_statuses_decide_nothing", UnrecognisedIsARefusal),
     ("unrecognised_statuses_decide_nothing", UnrecognisedIsASuccess),

@@ -70,6 +70,8 @@ PRINTS: Final = {
     f"{CHINESE}-1": "QrCode(content='http",
     "docs/quick-start.md-0": "Send your customer to http",
     "docs/api.md-0": "open {'type': 'qr_code', 'content': 'http",
+    "docs/capture.md-0": "open manual 0",
+    "docs/transfers.md-0": "succeeded",
     "docs/webhooks.md-0": "keep this secret, it is shown only here: whsec_",
     "docs/library.md-0": "show as a QR code: http",
     "docs/library.md-1": "NotFound()",

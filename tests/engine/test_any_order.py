@@ -1,14 +1,16 @@
 """Whatever happens in whatever order, the books agree with the bank in the end.
 
-Orders, attempts, refunds, closings, notifications twice and in any order, lost requests and
-answers, our process dying in the middle, time passing: after each step what may never be broken
-holds, and at the end, when every job is done, every fen at the bank is accounted for.
+Orders, attempts, holds and captures, refunds, closings, transfers by two people, notifications
+twice and in any order, lost requests and answers, our process dying in the middle, time passing:
+after each step what may never be broken holds, and at the end, when every job is done, every fen
+at the bank is accounted for.
 """
 
 import asyncio
 import os
 from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
@@ -25,22 +27,39 @@ from hypothesis.stateful import (
 )
 
 from qiao.domain.errors import InvalidInput
+from qiao.domain.money import Money
+from qiao.engine.actors import Actor
+from qiao.engine.captures import capture, captures_of, void
 from qiao.engine.closing import close
 from qiao.engine.ledger import balances, prove
 from qiao.engine.notifications import receive
 from qiao.engine.ordering import order_and_attempt
 from qiao.engine.payments import list_payments, show_order
-from qiao.engine.records import Payment
+from qiao.engine.records import CaptureMode, Payment
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import Scope
+from qiao.engine.transfers import (
+    Policy,
+    TransferOrder,
+    approve,
+    list_transfers,
+    put_policy,
+    reject,
+    request_transfer,
+)
 from qiao.engine.webhooks import add_endpoint
 from qiao.store.database import Database, open_database
 from qiao.testing.bank import Fault, ProcessDied
+from qiao.testing.vault import REFUSED_PAYEE, SLOW_PAYEE
 from qiao.testing.world import World, make_world
 
 Result = TypeVar("Result")
 FAULTS = st.lists(st.sampled_from([None, None, *Fault]), max_size=3)
 FINAL = ("paid", "closed")
+MODES = st.sampled_from(CaptureMode)
+PAYEES = st.sampled_from(["anna", SLOW_PAYEE, REFUSED_PAYEE])
+CHECKED_ABOVE_MINOR = 3
+"""Transfers above this need a second person."""
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -59,6 +78,9 @@ class AnyOrder(RuleBasedStateMachine):
         scope = Scope(merchant_id=f"mer_{self.examples}", live=False)
         self.world: World = self.run(make_world(self.database, scope))
         self.finals: dict[str, str] = {}
+        self.transfers = 0
+        policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
+        self.run(put_policy(self.world.engine, scope, "CNY", policy))
         self.run(add_endpoint(self.world.engine, scope, "https://shop.invalid/"))
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -73,19 +95,22 @@ class AnyOrder(RuleBasedStateMachine):
         finally:
             self.world.transport.faults.clear()
 
-    @rule(target=payments, minor=st.integers(1, 5))
-    def accept(self, minor: int) -> Payment:
-        return self.run(self.world.accept(minor))
+    @rule(target=payments, minor=st.integers(1, 5), mode=MODES)
+    def accept(self, minor: int, mode: CaptureMode) -> Payment:
+        return self.run(self.world.accept(minor, capture=mode))
 
     @rule(
         target=payments,
         minor=st.integers(1, 5),
         code=st.sampled_from([None, "284561", "000000"]),
+        mode=MODES,
         faults=FAULTS,
     )
-    def order(self, minor: int, code: str | None, faults: list[Fault | None]) -> Payment:
+    def order(
+        self, minor: int, code: str | None, mode: CaptureMode, faults: list[Fault | None]
+    ) -> Payment:
         self.world.transport.faults[:] = faults
-        order, method = self.world.order(minor), self.world.method(code)
+        order, method = self.world.order(minor, capture=mode), self.world.method(code)
         scope = self.world.scope
         self.attempted(order_and_attempt(self.world.engine, scope, order, method))
         return self.run(show_order(self.world.engine, scope, order.order_id))
@@ -105,6 +130,55 @@ class AnyOrder(RuleBasedStateMachine):
         self.attempted(
             refund(self.world.engine, self.world.scope, payment.payment_id, amount_minor=minor)
         )
+
+    @rule(payment=payments, minor=st.integers(1, 6), faults=FAULTS)
+    def capture(self, payment: Payment, minor: int, faults: list[Fault | None]) -> None:
+        self.world.transport.faults[:] = faults
+        self.attempted(
+            capture(self.world.engine, self.world.scope, payment.payment_id, amount_minor=minor)
+        )
+
+    @rule(payment=payments, faults=FAULTS)
+    def void(self, payment: Payment, faults: list[Fault | None]) -> None:
+        self.world.transport.faults[:] = faults
+        self.attempted(void(self.world.engine, self.world.scope, payment.payment_id))
+
+    @rule(data=st.data())
+    def the_hold_ends(self, data: st.DataObject) -> None:
+        orders = sorted(self.world.bank.orders)
+        if orders:
+            self.world.bank.let_go(data.draw(st.sampled_from(orders)))
+
+    @rule(minor=st.integers(1, 5), payee=PAYEES, again=st.booleans(), faults=FAULTS)
+    def transfer(self, minor: int, payee: str, again: bool, faults: list[Fault | None]) -> None:
+        self.world.transport.faults[:] = faults
+        self.transfers += not again
+        order = TransferOrder(
+            number=f"t-{self.transfers}",
+            channel="bank",
+            amount=Money(minor, "CNY"),
+            payee=payee,
+            description="wages",
+        )
+        self.attempted(request_transfer(self.world.engine, self.by("maker"), order))
+
+    @rule(data=st.data(), who=st.sampled_from(["maker", "checker"]), faults=FAULTS)
+    def decide(self, data: st.DataObject, who: str, faults: list[Fault | None]) -> None:
+        waiting = self.run(list_transfers(self.world.engine, self.world.scope, limit=100))
+        if waiting:
+            one = data.draw(st.sampled_from(waiting)).transfer_id
+            how = approve if data.draw(st.booleans()) else reject
+            self.world.transport.faults[:] = faults
+            self.attempted(how(self.world.engine, self.by(who), one))
+
+    @rule(data=st.data(), state=st.sampled_from(["paid", "returned"]))
+    def a_slow_transfer_ends(self, data: st.DataObject, state: str) -> None:
+        payouts = sorted(self.world.bank.payouts)
+        if payouts:
+            self.world.bank.arrive(data.draw(st.sampled_from(payouts)), state)
+
+    def by(self, actor: str) -> Scope:
+        return replace(self.world.scope, actor=Actor(kind="operator", id=actor))
 
     @rule(data=st.data())
     def customer_pays(self, data: st.DataObject) -> None:
@@ -151,6 +225,13 @@ class AnyOrder(RuleBasedStateMachine):
         assert not (await prove(self.database)).mistakes
         for payment in await list_payments(world.engine, world.scope, limit=100):
             assert payment.refunded_minor <= payment.captured_minor <= payment.amount_minor
+            captures = await captures_of(world.engine, payment)
+            assert len([one for one in captures if one.state != "failed"]) <= 1
+            if payment.capture is CaptureMode.MANUAL:
+                assert payment.captured_minor <= payment.authorized_minor
+            else:
+                assert not captures
+                assert payment.state != "authorized"
             before = self.finals.get(payment.payment_id)
             assert before in (None, payment.state)
             if payment.state in FINAL:
@@ -168,6 +249,12 @@ class AnyOrder(RuleBasedStateMachine):
                     if one.attempt_id == attempt.attempt_id and one.state != "failed"
                 )
                 assert reserved == attempt.reserved_minor <= attempt.captured_minor
+        for transfer in await list_transfers(world.engine, world.scope, limit=100):
+            assert transfer.decided_by != transfer.requested_by or transfer.state == "rejected"
+            gone = transfer.reference in world.bank.payouts
+            assert not (gone and transfer.state in ("requested", "rejected"))
+            if transfer.amount_minor > CHECKED_ABOVE_MINOR and gone:
+                assert transfer.decided_by == "checker"
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -176,8 +263,14 @@ class AnyOrder(RuleBasedStateMachine):
     async def end(self) -> None:
         world = self.world
         for reference, order in world.bank.orders.items():
-            if order.state == "paid":
+            if order.state in ("paid", "held"):
                 await self.tell(world.bank.payment_notice(reference))
+        for transfer in await list_transfers(world.engine, world.scope, limit=100):
+            if transfer.state == "requested":
+                await reject(world.engine, self.by("checker"), transfer.transfer_id)
+        world.bank.slow = False
+        for reference in world.bank.payouts:
+            world.bank.arrive(reference)
         await world.work_until_quiet(hours=1)
         await self.check()
         for payment in await list_payments(world.engine, world.scope, limit=100):
@@ -187,13 +280,23 @@ class AnyOrder(RuleBasedStateMachine):
             at_bank = sum(order.left for order in orders if order.state == "paid")
             assert at_bank == payment.captured_minor - payment.refunded_minor
         await self.check_webhooks()
+        assert all(one.state in ("paid", "closed", "waiting") for one in world.bank.orders.values())
+        transfers = await list_transfers(world.engine, world.scope, limit=100)
+        done = {one.reference: one.amount_minor for one in transfers if one.state == "succeeded"}
+        paid_out = {
+            name: one.amount for name, one in world.bank.payouts.items() if one.state == "paid"
+        }
+        assert done == paid_out
+        assert all(one.state in ("succeeded", "failed", "rejected") for one in transfers)
         at_bank = sum(one.left for one in world.bank.orders.values() if one.state == "paid")
+        at_bank -= sum(paid_out.values())
         books = {
             one.account: one.balance_minor for one in await balances(world.engine, world.scope)
         }
         assert books.get(f"channel_receivable:{world.account_id}", 0) == at_bank
         assert books.get("merchant_payable", 0) == at_bank
         assert not books.get("refunds_in_transit")
+        assert not books.get("transfers_in_transit")
         assert not books.get("surplus")
 
     async def check_webhooks(self) -> None:

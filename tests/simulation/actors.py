@@ -2,19 +2,23 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
+from qiao.engine.actors import Actor
 from qiao.engine.attempts import Method, attempt
+from qiao.engine.captures import capture, void
 from qiao.engine.closing import close
 from qiao.engine.payments import Order, accept, payment_now
-from qiao.engine.records import Attempt, Payment, Refund
+from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund, Transfer
 from qiao.engine.refunds import refund
-from qiao.engine.runtime import Engine, IdempotencyKey
+from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.engine.transfers import TransferOrder, approve, request_transfer
+from qiao.testing.vault import REFUSED_PAYEE, SLOW_PAYEE
 from tests.simulation.world import Gone, Network, SimulatedWorld
 
 Result = TypeVar("Result")
@@ -31,15 +35,78 @@ class Told:
     states: list[str] = field(default_factory=list)
     refunds: dict[str, int] = field(default_factory=dict)
     """The amount of every refund that was acknowledged, by its id."""
+    captures: dict[str, int] = field(default_factory=dict)
+    """The amount of every capture that was acknowledged, by its id."""
     refunds_done: set[str] = field(default_factory=set)
 
 
-class Buyer:
-    """One order from beginning to end, by a merchant who asks again until there is an answer."""
+class Asker:
+    """Somebody who asks again until there is an answer."""
 
     def __init__(self, world: SimulatedWorld, number: int) -> None:
         self._world, self._number = world, number
+
+    async def live(self) -> None:
+        """What this one wants in its life."""
+        raise NotImplementedError
+
+    async def _ask(
+        self, name: str, work: Callable[[Engine, IdempotencyKey], Coroutine[Any, Any, Result]]
+    ) -> Result | None:
+        """Ask until there is an answer; None for a refusal, or when patience ends."""
+        key = IdempotencyKey(key=f"{self._number}-{name}", body_digest=name.encode())
+        for _ in range(6):
+            try:
+                return await self._world.process().call(lambda engine: work(engine, key))
+            except Gone:
+                await asyncio.sleep(self._world.chance.uniform(0.5, 5))
+            except InvalidInput:
+                return None
+        return None
+
+
+class Payer(Asker):
+    """A merchant who pays somebody out, by two people: one who asks, and one who lets it go."""
+
+    async def live(self) -> None:
+        world, chance = self._world, self._world.chance
+        self.told: dict[str, str] = {}
+        self.amount = chance.randint(1, 5)
+        await asyncio.sleep(chance.uniform(0, 90))
+        order = TransferOrder(
+            number=f"transfer-{self._number}",
+            channel="bank",
+            amount=Money(self.amount, "CNY"),
+            payee=chance.choice(("anna", SLOW_PAYEE, REFUSED_PAYEE)),
+            description="wages",
+        )
+        maker, checker = (
+            replace(world.scope, actor=Actor(kind="operator", id=name))
+            for name in ("maker", "checker")
+        )
+        asked = await self._ask(
+            "transfer", lambda engine, key: request_transfer(engine, maker, order, key=key)
+        )
+        if asked is None:
+            return
+        self._note(asked.transfer)
+        await asyncio.sleep(chance.uniform(0, 30))
+        number = asked.transfer.transfer_id
+        approved = await self._ask("approve", lambda engine, _: approve(engine, checker, number))
+        if approved is not None:
+            self._note(approved)
+
+    def _note(self, transfer: Transfer) -> None:
+        self.told[transfer.transfer_id] = transfer.state
+
+
+class Buyer(Asker):
+    """One order from beginning to end."""
+
+    def __init__(self, world: SimulatedWorld, number: int) -> None:
+        super().__init__(world, number)
         self.told = Told(amount=world.chance.randint(1, 5))
+        self._mode = world.chance.choice((*CaptureMode, CaptureMode.AUTOMATIC))
 
     async def live(self) -> None:
         world, chance = self._world, self._world.chance
@@ -53,6 +120,11 @@ class Buyer:
             if tried is not None and world.hits(0.8):
                 self._later(self._pay(tried), 60)
             await asyncio.sleep(chance.expovariate(1 / 20))
+        if self._mode is CaptureMode.MANUAL:
+            for number in range(chance.choice((0, 1, 1, 2))):
+                self._later(self._capture(number), 40)
+            if world.hits(0.3):
+                self._later(self._void(), 60)
         if world.hits(0.25):
             await self._close()
         for number in range(chance.choice((0, 0, 1, 2, 3))):
@@ -80,6 +152,7 @@ class Buyer:
             amount=Money(self.told.amount, "CNY"),
             description="tea",
             expires_in_seconds=self._world.chance.choice((60, 120, 600)),
+            capture=self._mode,
         )
         made = await self._ask(
             "accept", lambda engine, key: accept(engine, self._world.scope, order, key=key)
@@ -109,6 +182,27 @@ class Buyer:
         if closed is not None:
             self.told.states.append(closed.state)
 
+    async def _capture(self, number: int) -> None:
+        payment_id, minor = str(self.told.payment_id), self._world.chance.randint(1, 6)
+
+        async def ask(engine: Engine, key: IdempotencyKey) -> Capture:
+            scope = self._world.scope
+            return await capture(engine, scope, payment_id, amount_minor=minor, key=key)
+
+        taken = await self._ask(f"capture-{number}", ask)
+        if taken is not None:
+            self.told.captures[taken.capture_id] = minor
+            if taken.state == "succeeded":
+                self.told.states.append("paid")
+
+    async def _void(self) -> None:
+        payment_id = str(self.told.payment_id)
+        gone = await self._ask(
+            "void", lambda engine, _: void(engine, self._world.scope, payment_id)
+        )
+        if gone is not None:
+            self.told.states.append(gone.state)
+
     async def _refund(self, number: int) -> None:
         payment_id, minor = str(self.told.payment_id), self._world.chance.randint(1, 3)
 
@@ -129,20 +223,6 @@ class Buyer:
         )
         if seen is not None:
             self.told.states.append(seen.state)
-
-    async def _ask(
-        self, name: str, work: Callable[[Engine, IdempotencyKey], Coroutine[Any, Any, Result]]
-    ) -> Result | None:
-        """Ask until there is an answer; None for a refusal, or when patience ends."""
-        key = IdempotencyKey(key=f"{self._number}-{name}", body_digest=name.encode())
-        for _ in range(6):
-            try:
-                return await self._world.process().call(lambda engine: work(engine, key))
-            except Gone:
-                await asyncio.sleep(self._world.chance.uniform(0.5, 5))
-            except InvalidInput:
-                return None
-        return None
 
 
 async def break_things(world: SimulatedWorld, seconds: float) -> None:
@@ -183,3 +263,8 @@ def calm(world: SimulatedWorld) -> None:
     world.shop_fails = world.notices_lost = 0.0
     world.trouble.down = False
     world.trouble.statement_lost = world.trouble.answer_lost = 0.0
+
+
+def by(scope: Scope, name: str) -> Scope:
+    """The same scope, asked by that person."""
+    return replace(scope, actor=Actor(kind="operator", id=name))

@@ -13,15 +13,17 @@ from typing import Any
 
 import pytest
 
+from qiao.engine.captures import captures_of
 from qiao.engine.ledger import balances, prove
 from qiao.engine.merchants import add_merchant
 from qiao.engine.payments import attempts_of, list_payments, refunds_of
 from qiao.engine.records import Payment
 from qiao.engine.runtime import Scope
+from qiao.engine.transfers import Policy, list_transfers, put_policy, reject
 from qiao.engine.webhooks import add_endpoint
 from qiao.testing.bank import Bank
 from qiao.testing.world import ACCOUNT_ID
-from tests.simulation.actors import Buyer, Told, break_things, calm
+from tests.simulation.actors import Buyer, Payer, Told, break_things, by, calm
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.store import Server
 from tests.simulation.world import Process, SimulatedWorld
@@ -31,6 +33,8 @@ ONLY = os.environ.get("QIAO_TEST_SEED")
 CHUNKS = -(-SEEDS // 50)
 """Each chunk has a database of its own: a proof of the books reads all that is in it."""
 BUYERS = 4
+PAYERS = 2
+CHECKED_ABOVE_MINOR = 2
 SECONDS = 150.0
 FINAL = frozenset({"paid", "closed"})
 
@@ -77,7 +81,28 @@ class ForgetfulBank(Bank):
         return told
 
 
-@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank])
+class GreedyBank(Bank):
+    """Takes all that it holds, whatever part it was asked to take."""
+
+    def _capture(self, reference: str, authorization: str, amount: int) -> dict[str, Any]:
+        told = super()._capture(reference, authorization, amount)
+        order = self.orders.get(authorization)
+        if order is not None and order.capture is not None:
+            order.capture = (order.capture[0], order.amount)
+        return told
+
+
+class GenerousBank(Bank):
+    """Pays out more than it was asked to, and does not say so."""
+
+    def _transfer(self, reference: str, payee: str, amount: int) -> dict[str, Any]:
+        told = super()._transfer(reference, payee, amount)
+        if reference in self.payouts:
+            self.payouts[reference] = replace(self.payouts[reference], amount=amount + 1)
+        return told
+
+
+@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank, GreedyBank, GenerousBank])
 def test_the_judge_is_not_deceived(server: Server, bank: type[Bank]) -> None:
     with pytest.raises(AssertionError):
         _run_some(server, bank)
@@ -127,9 +152,12 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
         settings={"key": world.bank.key},
     )
     await add_endpoint(first.engine, world.scope, "https://shop.invalid/")
+    policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
+    await put_policy(first.engine, world.scope, "CNY", policy)
     buyers = [Buyer(world, number) for number in range(BUYERS)]
+    payers = [Payer(world, number) for number in range(BUYERS, BUYERS + PAYERS)]
     breaking = asyncio.create_task(break_things(world, SECONDS))
-    await asyncio.gather(*(buyer.live() for buyer in buyers))
+    await asyncio.gather(*(one.live() for one in (*buyers, *payers)))
     await breaking
     calm(world)
     while world.tasks:
@@ -138,6 +166,7 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
     for process in world.processes:
         await process.die()
     await world.processes[0].start()
+    await _judge_transfers(world, payers)
     events = await _judge(world, [buyer.told for buyer in buyers])
     await world.processes[0].die()
     return events
@@ -150,10 +179,21 @@ async def _settle(world: SimulatedWorld) -> None:
         await process.die()
         await process.start()
     for reference, order in world.bank.orders.items():
-        if order.state == "paid":
+        if order.state in ("paid", "held"):
             assert await world.notify(world.bank.payment_notice(reference))
-    database = world.processes[0].engine.database
-    for _ in range(1000):
+    engine = world.processes[0].engine
+    for transfer in await list_transfers(engine, world.scope, limit=100):
+        if transfer.state == "requested":  # whoever should have approved it has given up
+            await reject(
+                engine,
+                by(world.scope, "checker"),
+                transfer.transfer_id,
+            )
+    world.bank.slow = False
+    for reference in world.bank.payouts:
+        world.bank.arrive(reference)
+    database = engine.database
+    for _ in range(4000):
         jobs = "SELECT count(*) FROM job WHERE merchant_id = $1"
         if not await database.fetch_value(jobs, world.scope.merchant_id):
             return
@@ -173,12 +213,19 @@ async def _judge(world: SimulatedWorld, orders: list[Told]) -> list[tuple[object
     for payment in payments.values():
         assert payment.state in FINAL
         assert payment.refunded_minor <= payment.captured_minor <= payment.amount_minor
+        captures = await captures_of(engine, payment)
+        assert all(one.state in ("succeeded", "failed") for one in captures)
+        assert len([one for one in captures if one.state == "succeeded"]) <= 1
         counts = Counter(row["type"] for row in events if row["payment_id"] == payment.payment_id)
         assert counts["payment.created"] == 1
         assert counts["payment.paid"] == (payment.state == "paid")
         assert counts["payment.closed"] == (payment.state == "closed")
         attempts, refunds = await attempts_of(engine, payment), await refunds_of(engine, payment)
         known = [one.reference for one in attempts]
+        taken = [o.capture for o in world.bank.orders.values() if o.capture]
+        assert {
+            (one.reference, one.amount_minor) for one in captures if one.state == "succeeded"
+        } == {one for one in taken if one[0] in {capture.reference for capture in captures}}
         at_bank = [world.bank.orders[one] for one in known if one in world.bank.orders]
         kept = sum(order.left for order in at_bank if order.state == "paid")
         assert kept == payment.captured_minor - payment.refunded_minor
@@ -190,11 +237,35 @@ async def _judge(world: SimulatedWorld, orders: list[Told]) -> list[tuple[object
         await _judge_promises(world, told, payments)
     assert set(world.webhooks) == {row["event_id"] for row in events}
     assert all(len(bodies) == 1 for bodies in world.webhooks.values())
+    assert all(one.state != "held" for one in world.bank.orders.values())
     books = {one.account: one.balance_minor for one in await balances(engine, scope)}
     total = sum(order.left for order in world.bank.orders.values() if order.state == "paid")
+    total -= sum(one.amount for one in world.bank.payouts.values() if one.state == "paid")
     assert books.get(f"channel_receivable:{ACCOUNT_ID}", 0) == total
     assert books.get("merchant_payable", 0) == total
+    assert not books.get("transfers_in_transit")
     return [(row["type"], row["data"]["amount"]) for row in events]
+
+
+async def _judge_transfers(world: SimulatedWorld, payers: list[Payer]) -> None:
+    """Each is at the bank at most once, by two people, and what was told of it has stayed true."""
+    found = await list_transfers(world.processes[0].engine, world.scope, limit=100)
+    transfers = {one.transfer_id: one for one in found}
+    known = {one.reference: one for one in found}
+    assert set(world.bank.payouts) <= set(known)
+    for reference, payout in world.bank.payouts.items():
+        transfer = known[reference]
+        assert payout.amount == transfer.amount_minor
+        assert transfer.state == ("succeeded" if payout.state == "paid" else "failed")
+        if transfer.amount_minor > CHECKED_ABOVE_MINOR:
+            assert (transfer.requested_by, transfer.decided_by) == ("maker", "checker")
+    for transfer in found:
+        assert transfer.state in ("succeeded", "failed", "rejected")
+        assert (transfer.state == "succeeded") <= (transfer.reference in world.bank.payouts)
+    for payer in payers:
+        for transfer_id, state in payer.told.items():
+            if state in ("succeeded", "failed"):
+                assert transfers[transfer_id].state == state
 
 
 async def _judge_promises(world: SimulatedWorld, told: Told, payments: dict[str, Payment]) -> None:
@@ -204,6 +275,9 @@ async def _judge_promises(world: SimulatedWorld, told: Told, payments: dict[str,
     payment = payments[told.payment_id]
     assert payment.amount_minor == told.amount
     assert FINAL.intersection(told.states) <= {payment.state}
+    captures = await captures_of(world.processes[0].engine, payment)
+    amounts = {one.capture_id: one.amount_minor for one in captures}
+    assert told.captures.items() <= amounts.items()
     refunds = {one.refund_id: one for one in await refunds_of(world.processes[0].engine, payment)}
     assert {name: refunds[name].amount_minor for name in told.refunds} == told.refunds
     assert all(refunds[name].state == "succeeded" for name in told.refunds_done)

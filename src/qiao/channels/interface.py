@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from qiao.channels.diagnosis import Diagnosis
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureQuery,
+    CaptureRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
@@ -32,6 +35,7 @@ class Capability(StrEnum):
     CODE_REVERSAL = "code_reversal"
     PAYER_IDENTITY = "payer_identity"
     PROFIT_SHARING = "profit_sharing"
+    SEPARATE_CAPTURE = "separate_capture"
     STATEMENTS = "statements"
     TRANSFERS = "transfers"
 
@@ -46,6 +50,8 @@ class Manifest:
     products: frozenset[Product]
     currencies: frozenset[str]
     capabilities: frozenset[Capability] = frozenset()
+    authorization_products: frozenset[Product] = frozenset()
+    """The products by which an amount can be held first and captured later."""
     min_minor: int = 1
     max_minor: int
     documentation_url: str
@@ -150,6 +156,34 @@ class ChannelType:
     diagnosis: Diagnosis | None = None
 
 
+class SeparateCapture(Protocol):
+    """An amount is held first, and taken later, or let go. Authorized says that it is held.
+
+    A verb of its own asks for it, so that a channel without the capability can never take the
+    money instead. One capture takes all or a part, and ends the authorization.
+    """
+
+    def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        """Ask for an authorization; as ``create``, and Authorized in place of Succeeded."""
+        ...
+
+    def query_authorization(
+        self, query: AuthorizationQuery, context: Context
+    ) -> Operation[PaymentOutcome]:
+        """Authorized while the amount is held; Closed once nothing is held any more."""
+        ...
+
+    def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
+        """Make sure that nothing is held and nothing can be: Closed. Again does no harm."""
+        ...
+
+    def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
+        """Take it: Succeeded, with the amount that was captured; Declined when it was refused."""
+        ...
+
+    def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]: ...
+
+
 class CodeReversal(Protocol):
     """A code payment whose outcome is not known in time is taken back."""
 
@@ -210,6 +244,13 @@ CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
     Capability.CODE_REVERSAL: ("reverse",),
     Capability.PAYER_IDENTITY: ("authorization_url", "identify"),
     Capability.PROFIT_SHARING: ("share_profit", "query_profit_sharing"),
+    Capability.SEPARATE_CAPTURE: (
+        "authorize",
+        "query_authorization",
+        "void",
+        "capture",
+        "query_capture",
+    ),
     Capability.STATEMENTS: ("download_statement", "parse_statement"),
     Capability.TRANSFERS: ("transfer", "query_transfer"),
 }

@@ -61,8 +61,43 @@ class PaymentQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationQuery:
+    """Ask about the authorization ``reference``, which was to hold ``amount``."""
+
+    reference: str
+    amount: Money
+    channel_reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRequest:
+    """Take ``amount`` of what is held, and let go of the rest.
+
+    ``reference`` is the capture's own number and stays the same on every resend.
+    """
+
+    reference: str
+    amount: Money
+    authorization: AuthorizationQuery
+    description: str
+    notify_url: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureQuery:
+    """Ask about the capture ``reference`` of ``amount``."""
+
+    reference: str
+    amount: Money
+    authorization: AuthorizationQuery
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRequest:
     """Give ``amount`` of the payment ``payment_reference`` (for ``payment_amount``) back.
+
+    What was captured separately is refunded under the capture's number, and ``payment_amount`` is
+    what was captured.
 
     ``reference`` is the refund's own number and stays the same on every resend.
     """

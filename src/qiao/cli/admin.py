@@ -17,6 +17,7 @@ from qiao.cli.output import Json, out, print_fields, print_json, print_table
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.domain.money import Money, exponent
 from qiao.engine.actors import Actor
 from qiao.engine.merchants import (
     ApiKey,
@@ -27,6 +28,7 @@ from qiao.engine.merchants import (
     revoke_api_key,
 )
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.transfers import Policy, put_policy
 from qiao.store.database import open_database
 from qiao.store.distribution import Distribution, read_distribution
 from qiao.store.migrate import SchemaStatus, migrate, status
@@ -66,6 +68,44 @@ def add(
     """A new merchant; customers see its name."""
     merchant_id = _with_engine(lambda engine: add_merchant(engine, name, actor=operator()))
     _show({"merchant_id": merchant_id, "name": name}, as_json=as_json)
+
+
+@merchant.command("transfers")
+def transfers(
+    merchant_id: MerchantId,
+    *,
+    check_above: Annotated[
+        str | None,
+        typer.Option(help="Above this a second person must approve; without it, always."),
+    ] = None,
+    most: Annotated[
+        str | None, typer.Option("--max", help="The most in one transfer; without it, any amount.")
+    ] = None,
+    daily: Annotated[
+        str | None, typer.Option(help="The most in 24 hours; without it, any amount.")
+    ] = None,
+    currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
+    live: Live = False,
+    as_json: Json = False,
+) -> None:
+    """Set what a merchant may pay out in a currency, and when a second person is needed."""
+
+    def minor(text: str | None) -> int | None:
+        return None if text is None else Money.from_major(text, currency).minor
+
+    exponent(currency)
+    policy = Policy(
+        check_above_minor=minor(check_above), max_minor=minor(most), daily_max_minor=minor(daily)
+    )
+
+    async def work(engine: Engine) -> None:
+        await _check_merchant(engine, merchant_id)
+        await put_policy(engine, Scope(merchant_id=merchant_id, live=live), currency, policy)
+
+    _with_engine(work)
+    shown = {"merchant_id": merchant_id, "live": live, "currency": currency}
+    limits = {"check_above": check_above or "always", "max": most, "daily": daily}
+    _show({**shown, **limits}, as_json=as_json)
 
 
 @key.command("issue")

@@ -17,10 +17,11 @@ from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
 from qiao.cli.listen import listen
 from qiao.cli.output import print_error
-from qiao.cli.payments import close, pay, query, refund
+from qiao.cli.payments import capture, close, pay, query, refund, void
 from qiao.cli.processes import serve, worker
 from qiao.cli.sandbox import sandbox
 from qiao.cli.top import top
+from qiao.cli.transfers import transfer
 from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
 
@@ -29,7 +30,8 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
-    epilog="pay, query, refund, close, listen and trigger ask the server at QIAO_URL "
+    epilog="pay, query, capture, void, refund, close, transfer, listen and trigger ask the server "
+    "at QIAO_URL "
     "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
@@ -38,13 +40,14 @@ app = typer.Typer(
 )
 PANELS = {
     "Run": (demo, serve, worker),
-    "Pay": (pay, query, refund, close),
+    "Pay": (pay, query, capture, void, refund, close),
     "Develop": (listen, trigger, channels),
     "Look after": (doctor, top, backup, restore),
 }
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
+app.add_typer(transfer, name="transfer", help="Pay money out.", rich_help_panel="Pay")
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
 for name, group, text in (

@@ -1,4 +1,4 @@
-"""``qiao pay``, ``query``, ``refund`` and ``close``: the API from a terminal."""
+"""``qiao pay``, ``query``, ``capture``, ``void``, ``refund``, ``close``: from a terminal."""
 
 import secrets
 from typing import Annotated, Any
@@ -11,7 +11,10 @@ from qiao.cli.client import Client
 from qiao.cli.output import Json, out, print_fields, print_json
 from qiao.domain.money import Money
 
-FIELDS = ("id", "order_id", "state", "amount", "captured", "refunded", "currency", "cashier_url")
+FIELDS = (
+    *("id", "order_id", "state", "amount", "authorized", "captured", "refunded"),
+    *("currency", "cashier_url"),
+)
 Payment = Annotated[str, typer.Argument(help="The payment's id.")]
 
 
@@ -25,6 +28,9 @@ def pay(
     code: Annotated[
         str | None, typer.Option(help="The payment code scanned from the customer's phone.")
     ] = None,
+    hold: Annotated[
+        bool, typer.Option("--hold", help="Only hold the amount; see: qiao capture.")
+    ] = False,
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
     description: Annotated[
         str, typer.Option(help="What the customer sees.")
@@ -40,6 +46,7 @@ def pay(
         "amount": _minor(amount, currency),
         "currency": currency,
         "description": description,
+        "capture": "manual" if hold else "automatic",
     }
     if channel:
         body["method"] = {
@@ -67,6 +74,26 @@ def query(payment: Payment, *, as_json: Json = False) -> None:
 def close(payment: Payment, *, as_json: Json = False) -> None:
     """Close a payment that shall not be paid any more."""
     _show(Client().post(f"/v1/payments/{payment}/close"), as_json=as_json)
+
+
+def capture(
+    payment: Payment,
+    amount: Annotated[str | None, typer.Argument(help="All that is held when not given.")] = None,
+    *,
+    as_json: Json = False,
+) -> None:
+    """Take what a payment holds, or a part of it; the rest is let go."""
+    client = Client()
+    body: dict[str, Any] = {}
+    if amount is not None:
+        currency = client.get(f"/v1/payments/{payment}")["currency"]
+        body["amount"] = _minor(amount, currency)
+    _show(client.post(f"/v1/payments/{payment}/capture", body), as_json=as_json)
+
+
+def void(payment: Payment, *, as_json: Json = False) -> None:
+    """Let go of what a payment holds."""
+    _show(Client().post(f"/v1/payments/{payment}/void"), as_json=as_json)
 
 
 def refund(

@@ -74,6 +74,46 @@ class RefundEvent(StrEnum):
     FAIL = "fail"
 
 
+class CaptureState(StrEnum):
+    REQUESTED = "requested"
+    SENDING = "sending"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class CaptureEvent(StrEnum):
+    SEND = "send"
+    FAIL_TO_SEND = "fail_to_send"
+    WAIT = "wait"
+    LOSE = "lose"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
+class TransferState(StrEnum):
+    REQUESTED = "requested"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    SENDING = "sending"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class TransferEvent(StrEnum):
+    APPROVE = "approve"
+    REJECT = "reject"
+    SEND = "send"
+    FAIL_TO_SEND = "fail_to_send"
+    WAIT = "wait"
+    LOSE = "lose"
+    SUCCEED = "succeed"
+    FAIL = "fail"
+
+
 PAYMENT: Final[Mapping[tuple[PaymentState, PaymentEvent], PaymentState]] = {
     (PaymentState.OPEN, PaymentEvent.HOLD): PaymentState.IN_REVIEW,
     (PaymentState.IN_REVIEW, PaymentEvent.RELEASE): PaymentState.OPEN,
@@ -127,6 +167,24 @@ REFUND: Final[Mapping[tuple[RefundState, RefundEvent], RefundState]] = {
     (RefundState.UNKNOWN, RefundEvent.FAIL): RefundState.FAILED,
 }
 
+CAPTURE: Final[Mapping[tuple[CaptureState, CaptureEvent], CaptureState]] = {
+    (CaptureState(state), CaptureEvent(event)): CaptureState(then)
+    for (state, event), then in REFUND.items()
+}
+"""A capture goes the way of a refund: one number, asked about until it is known."""
+
+TRANSFER: Final[Mapping[tuple[TransferState, TransferEvent], TransferState]] = {
+    (TransferState.REQUESTED, TransferEvent.APPROVE): TransferState.APPROVED,
+    (TransferState.REQUESTED, TransferEvent.REJECT): TransferState.REJECTED,
+    (TransferState.APPROVED, TransferEvent.SEND): TransferState.SENDING,
+    (TransferState.SENDING, TransferEvent.FAIL_TO_SEND): TransferState.APPROVED,
+    **{
+        (TransferState(state), TransferEvent(event)): TransferState(then)
+        for (state, event), then in REFUND.items()
+        if RefundState.REQUESTED not in (state, then)
+    },
+}
+
 BLOCKING_ATTEMPTS: Final = frozenset(AttemptState) - {*_DEAD, AttemptState.SURPLUS}
 """While one of these is there, no other attempt of the payment may start.
 
@@ -135,6 +193,9 @@ Surplus is not: its money came on an attempt that was dead already, and goes bac
 
 RESERVING_REFUNDS: Final = frozenset(RefundState) - {RefundState.FAILED}
 """Refunds in these states count against what may still be refunded."""
+
+UNBOOKED_TRANSFERS: Final = frozenset({TransferState.REQUESTED, TransferState.REJECTED})
+"""Transfers in these states are only a wish; all others stand in the books."""
 
 State = TypeVar("State", bound=StrEnum)
 Event = TypeVar("Event", bound=StrEnum)

@@ -6,19 +6,19 @@ asks about it: a process that dies here loses nothing.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, cast
+from typing import Final
 
 import asyncpg
 
-from qiao.channels.interface import Capability, CodeReversal
-from qiao.channels.requests import PaymentQuery, PaymentRequest, Product
+from qiao.channels.requests import PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending, Unknown
-from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
+from qiao.domain.states import AttemptState, PaymentState
+from qiao.engine import holds
 from qiao.engine.accounts import Account
-from qiao.engine.calls import call
+from qiao.engine.calls import Verb, call
 from qiao.engine.errors import Conflict
 from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
@@ -30,7 +30,8 @@ from qiao.store.sql import load_statements
 from qiao.telemetry.tracing import traced, traceparent
 
 SQL = load_statements("payments")
-OPEN: Final = sorted(sources(PAYMENT, PaymentEvent.PAY))
+OPEN: Final = [PaymentState.OPEN]
+"""An attempt starts only where no money is held yet, and none has come."""
 STARTS: Final = 2
 """How often to try to start an attempt: an account that is held may have changed meanwhile."""
 LEASE: Final = timedelta(seconds=30)
@@ -199,7 +200,7 @@ def creation(
         auth_code=method.auth_code,
         client_ip=method.client_ip,
     )
-    return primed(account.channel.create(request, engine.context))
+    return primed(holds.asking(engine, account, request, order.capture))
 
 
 async def attempt_of_id(engine: Engine, merchant_id: str, attempt_id: str) -> Attempt:
@@ -219,15 +220,16 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
         await settle(engine, attempt, Unknown(reason="its sending was never heard of again"))
         attempt = await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
-    query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
     late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE
-    if late and Capability.CODE_REVERSAL in account.channel.manifest.capabilities:
-        reversal = cast("CodeReversal", account.channel)
-        outcome = await call(engine, account, "reverse", reversal.reverse(query, engine.context))
-    else:
-        outcome = await call(engine, account, "query", account.channel.query(query, engine.context))
+    verb: Verb = "query"
+    operation = None
+    if late and attempt.state is not AttemptState.AUTHORIZED:
+        verb, operation = "reverse", holds.take_back(engine, account, attempt)
+    if operation is None:
+        verb, operation = "query", holds.query(engine, account, attempt)
+    outcome = await call(engine, account, verb, operation)
     if isinstance(outcome, Pending) and _given_up(attempt):
-        outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
+        outcome = await call(engine, account, "close", holds.end(engine, account, attempt))
     if isinstance(outcome, NotFound):
         if _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)
@@ -245,8 +247,7 @@ async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
     A code payment is not given up so easily, for it takes no further act of the customer.
     """
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
-    query = PaymentQuery(reference=attempt.reference, amount=attempt.amount)
-    outcome = await call(engine, account, "close", account.channel.close(query, engine.context))
+    outcome = await call(engine, account, "close", holds.end(engine, account, attempt))
     if isinstance(outcome, NotFound):
         if attempt.product is not Product.CODE or _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)

@@ -12,7 +12,18 @@ from qiao.engine.runtime import Engine
 from qiao.telemetry import metrics, tracing
 
 Result = TypeVar("Result")
-Verb = Literal["create", "query", "close", "reverse", "refund", "query_refund"]
+Verb = Literal[
+    "create",
+    "query",
+    "close",
+    "reverse",
+    "capture",
+    "query_capture",
+    "refund",
+    "query_refund",
+    "transfer",
+    "query_transfer",
+]
 
 
 async def call(

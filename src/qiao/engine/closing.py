@@ -1,7 +1,14 @@
 """Close a payment: no attempt may bring money any more before it is closed."""
 
 from qiao.domain.ids import IdKind
-from qiao.domain.states import BLOCKING_ATTEMPTS, PAYMENT, PaymentEvent, PaymentState, sources
+from qiao.domain.states import (
+    BLOCKING_ATTEMPTS,
+    PAYMENT,
+    AttemptState,
+    PaymentEvent,
+    PaymentState,
+    sources,
+)
 from qiao.engine.attempts import UNSETTLED, ask, close_on_channel
 from qiao.engine.audit import record_for
 from qiao.engine.payments import attempts_of, payment_now, show
@@ -52,6 +59,8 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
             now = await ask(engine, now)
         if now.state in UNSETTLED and now.state != "sending":
             await close_on_channel(engine, now)
+        if now.state is AttemptState.AUTHORIZED and not now.capturing_minor:
+            await close_on_channel(engine, now)  # while a capture is unknown nothing is voided
     row = await engine.database.fetch_row(
         SQL.close_payment,
         payment.merchant_id,
@@ -65,6 +74,17 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
         metrics.count(metrics.PAYMENTS, "closed", *last)
         return read(Payment, row)
     return await payment_now(engine, payment.merchant_id, payment.payment_id)
+
+
+async def held_for_seconds(engine: Engine, payment: Payment) -> float | None:
+    """For how long yet its amount stays held unless somebody asks to close it; None when not."""
+    if payment.state is not PaymentState.AUTHORIZED or payment.close_requested_at is not None:
+        return None
+    for attempt in await attempts_of(engine, payment):
+        if attempt.state is AttemptState.AUTHORIZED and attempt.hold_expires_at is not None:
+            left = (attempt.hold_expires_at - engine.now()).total_seconds()
+            return left if left > 0 else None
+    return None
 
 
 def is_over(payment: Payment) -> bool:

@@ -20,11 +20,14 @@ with room for the clocks of several servers.
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened to a payment; ``data`` is what it was about, as it was then."""
+    """Something that happened; ``data`` is what it was about, as it was then.
+
+    ``payment_id`` is None for a transfer's.
+    """
 
     event_id: str
     type: str
-    payment_id: str
+    payment_id: str | None
     data: dict[str, Any]
     created_at: datetime
 

@@ -1,12 +1,16 @@
 """What must happen later, as the outbox's handlers. Each may run twice and does no harm."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Final
 
+from qiao.domain.outcomes import Closed, NotFound
+from qiao.engine import captures, holds, transfer_work
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
-from qiao.engine.closing import is_over, try_to_close
+from qiao.engine.calls import call
+from qiao.engine.closing import held_for_seconds, is_over, try_to_close
 from qiao.engine.endpoint_gate import EndpointGate
 from qiao.engine.payments import payment_now
 from qiao.engine.refunds import FINAL, refund_now, work
@@ -18,55 +22,106 @@ from qiao.telemetry.tracing import link_to
 
 GIVE_UP_AFTER: Final = timedelta(days=7)
 """When a channel has not told a payment's outcome for so long, a person must ask it."""
-GIVE_UP_REFUND_AFTER: Final = timedelta(days=30)
+GIVE_UP_MOVEMENT_AFTER: Final = timedelta(days=30)
+"""The same for a refund, a capture and a transfer."""
 WEBHOOK_KINDS: Final = frozenset({"deliver_webhook"})
 """Jobs that wait for merchants' servers; a worker of their own keeps them out of money's way."""
+GIVE_UP_VOID_AFTER_TRIES: Final = 200
+"""More than a week, at the pace below."""
 MIN_PACE_SECONDS: Final = 3.0
 
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
     """A handler for every kind of job that the engine's statements put in."""
+    handlers = {kind: partial(handle, engine) for kind, handle in HANDLERS.items()}
+    return {**handlers, "deliver_webhook": _webhooks(engine)}
 
-    async def query_attempt(job: Job) -> Verdict:
-        attempt = await attempt_of_id(engine, job.merchant_id, job.subject_id)
-        link_to(attempt.traceparent)
-        if watch_seconds(attempt, engine.now()) is None:
-            return Done()
-        attempt = await ask(engine, attempt)
-        again = watch_seconds(attempt, engine.now())
-        if again is None:
-            return Done()
-        if engine.now() > attempt.sent_at + GIVE_UP_AFTER:
-            await note_anomaly(engine, attempt, "payment_unresolved", {"state": attempt.state})
-            return Abandon(reason="the channel has not told the outcome for days")
-        return Again(after_seconds=again)
 
-    async def close_payment(job: Job) -> Verdict:
-        payment = await payment_now(engine, job.merchant_id, job.subject_id)
-        if is_over(payment):
-            return Done()
-        payment = await try_to_close(engine, payment)
-        if is_over(payment):
-            return Done()
-        return Again(after_seconds=_pace(job, engine.now()))
+async def _query_attempt(engine: Engine, job: Job) -> Verdict:
+    attempt = await attempt_of_id(engine, job.merchant_id, job.subject_id)
+    link_to(attempt.traceparent)
+    if watch_seconds(attempt, engine.now()) is None:
+        return Done()
+    attempt = await ask(engine, attempt)
+    again = watch_seconds(attempt, engine.now())
+    if again is None:
+        return Done()
+    if engine.now() > attempt.sent_at + GIVE_UP_AFTER:
+        await note_anomaly(engine, attempt, "payment_unresolved", {"state": attempt.state})
+        return Abandon(reason="the channel has not told the outcome for days")
+    return Again(after_seconds=again)
 
-    async def work_refund(job: Job) -> Verdict:
-        refund = await work(engine, await refund_now(engine, job.merchant_id, job.subject_id))
-        if refund.state in FINAL:
-            return Done()
-        if engine.now() > refund.created_at + GIVE_UP_REFUND_AFTER:
-            attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
-            detail = {"refund_id": refund.refund_id, "state": refund.state}
-            await note_anomaly(engine, attempt, "refund_unresolved", detail)
-            return Abandon(reason="the channel has not told the refund's outcome for weeks")
-        return Again(after_seconds=_pace(job, engine.now()))
 
-    return {
-        "query_attempt": query_attempt,
-        "close_payment": close_payment,
-        "work_refund": work_refund,
-        "deliver_webhook": _webhooks(engine),
-    }
+async def _close_payment(engine: Engine, job: Job) -> Verdict:
+    payment = await payment_now(engine, job.merchant_id, job.subject_id)
+    if is_over(payment):
+        return Done()
+    held = await held_for_seconds(engine, payment)
+    if held is not None:
+        return Again(after_seconds=held)
+    payment = await try_to_close(engine, payment)
+    if is_over(payment):
+        return Done()
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _void_attempt(engine: Engine, job: Job) -> Verdict:
+    attempt = await attempt_of_id(engine, job.merchant_id, job.subject_id)
+    account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
+    outcome = await call(engine, account, "close", holds.end(engine, account, attempt))
+    if isinstance(outcome, Closed | NotFound):
+        return Done()
+    if job.tries > GIVE_UP_VOID_AFTER_TRIES:
+        await note_anomaly(engine, attempt, "hold_unresolved", {"state": attempt.state})
+        return Abandon(reason="the channel does not let go of what it holds")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _work_capture(engine: Engine, job: Job) -> Verdict:
+    capture = await captures.capture_now(engine, job.merchant_id, job.subject_id)
+    capture = await captures.work(engine, capture)
+    if capture.state in captures.FINAL:
+        return Done()
+    if engine.now() > capture.created_at + GIVE_UP_MOVEMENT_AFTER:
+        attempt = await attempt_of_id(engine, capture.merchant_id, capture.attempt_id)
+        detail = {"capture_id": capture.capture_id, "state": capture.state}
+        await note_anomaly(engine, attempt, "capture_unresolved", detail)
+        return Abandon(reason="the channel has not told the capture's outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _work_refund(engine: Engine, job: Job) -> Verdict:
+    refund = await work(engine, await refund_now(engine, job.merchant_id, job.subject_id))
+    if refund.state in FINAL:
+        return Done()
+    if engine.now() > refund.created_at + GIVE_UP_MOVEMENT_AFTER:
+        attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
+        detail = {"refund_id": refund.refund_id, "state": refund.state}
+        await note_anomaly(engine, attempt, "refund_unresolved", detail)
+        return Abandon(reason="the channel has not told the refund's outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _work_transfer(engine: Engine, job: Job) -> Verdict:
+    transfer = await transfer_work.transfer_now(engine, job.merchant_id, job.subject_id)
+    transfer = await transfer_work.work(engine, transfer)
+    if transfer.state in transfer_work.FINAL:
+        return Done()
+    if engine.now() > (transfer.sent_at or transfer.created_at) + GIVE_UP_MOVEMENT_AFTER:
+        detail = {"state": transfer.state}
+        await transfer_work.note_anomaly(engine, transfer, "unresolved", detail)
+        return Abandon(reason="the channel has not told the transfer's outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
+    "query_attempt": _query_attempt,
+    "close_payment": _close_payment,
+    "void_attempt": _void_attempt,
+    "work_capture": _work_capture,
+    "work_refund": _work_refund,
+    "work_transfer": _work_transfer,
+}
 
 
 def _webhooks(engine: Engine) -> Handler:

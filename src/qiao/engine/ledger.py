@@ -26,7 +26,7 @@ SHOWN: Final = 20
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. ``subject_id`` is the attempt or the refund whose money it is."""
+    """One entry. ``subject_id`` is the attempt, refund or transfer whose money it is."""
 
     event_id: str
     line: int
@@ -34,7 +34,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     credit: str
     amount_minor: int
     currency: str
-    payment_id: str
+    payment_id: str | None
     subject_id: str
     booked_at: datetime
 

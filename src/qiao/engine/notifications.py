@@ -17,6 +17,7 @@ from qiao.domain.errors import NotificationRejected
 from qiao.domain.outcomes import Refunded, Succeeded
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import attempt_of_id
+from qiao.engine.captures import capture_of_reference, settle_capture
 from qiao.engine.errors import Missing
 from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.refunds import settle_refund
@@ -92,14 +93,38 @@ async def _settle_payment(
     row = await engine.database.fetch_row(
         PAYMENTS.attempt_of_reference, account.merchant_id, reference
     )
-    if row is None or row["account_id"] != account.account_id:
-        raise NotificationRejected("it is about a payment that this account does not have")
+    if row is None:
+        await _settle_capture(engine, account, notification)
+        return
+    if row["account_id"] != account.account_id:
+        raise _foreign()
     attempt = read(Attempt, row)
     link_to(attempt.traceparent)
     if isinstance(outcome, Succeeded) and outcome.amount != attempt.amount:
         raise NotificationRejected("it is about another amount than was asked for")
     await settle(engine, attempt, outcome)
     await _note(engine, account, notification.id, "payment", reference)
+
+
+async def _settle_capture(
+    engine: Engine, account: Account, notification: PaymentNotification
+) -> None:
+    """A payment's number that is no attempt's may be the number of a capture."""
+    outcome, reference = notification.outcome, notification.reference
+    capture = await capture_of_reference(engine, account.merchant_id, reference)
+    if capture is None:
+        raise _foreign()
+    holding = await attempt_of_id(engine, capture.merchant_id, capture.attempt_id)
+    if holding.account_id != account.account_id:
+        raise _foreign()
+    if isinstance(outcome, Succeeded) and outcome.amount != capture.amount:
+        raise NotificationRejected("it is about another amount than was asked for")
+    await settle_capture(engine, capture, outcome)
+    await _note(engine, account, notification.id, "capture", reference)
+
+
+def _foreign() -> NotificationRejected:
+    return NotificationRejected("it is about a payment that this account does not have")
 
 
 async def _settle_refund(
@@ -114,7 +139,7 @@ async def _settle_refund(
     attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
     link_to(attempt.traceparent)
     theirs = (account.account_id, notification.payment_reference)
-    if theirs != (attempt.account_id, attempt.reference):
+    if theirs != (attempt.account_id, attempt.taken_under):
         raise NotificationRejected("it is about a refund of another payment")
     outcome = notification.outcome
     if isinstance(outcome, Refunded) and outcome.amount != refund.amount:

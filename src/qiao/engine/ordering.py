@@ -15,7 +15,7 @@ from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
 from qiao.engine.attempts import LEASE, Method, attempt, creation, send
 from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
-from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.records import Attempt, CaptureMode, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
 from qiao.telemetry.tracing import traced, traceparent
@@ -87,6 +87,7 @@ async def _at_once(
             now,
             LEASE,
             cause,
+            order.capture,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -108,6 +109,7 @@ async def _at_once(
         amount_minor=payment.amount_minor,
         currency=payment.currency,
         state=AttemptState.SENDING,
+        manual=order.capture is CaptureMode.MANUAL,
         expires_at=payment.expires_at,
         sent_at=now,
         traceparent=cause,

@@ -15,7 +15,7 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
 from qiao.domain.money import Money
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.records import Attempt, Payment, Refund, read
+from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
 from qiao.telemetry import metrics
@@ -25,6 +25,7 @@ SQL = load_statements("payments")
 REFUNDS = load_statements("refunds")
 ATTEMPTS = msgspec.json.Decoder(list[Attempt])
 REFUND_LIST = msgspec.json.Decoder(list[Refund])
+CAPTURES = msgspec.json.Decoder(list[Capture])
 
 ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 MAX_DESCRIPTION: Final = 127
@@ -48,6 +49,7 @@ class Order:
     return_url: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires_in_seconds: int = DEFAULT_EXPIRY_SECONDS
+    capture: CaptureMode = CaptureMode.AUTOMATIC
 
     def __post_init__(self) -> None:
         if not ORDER_ID.fullmatch(self.order_id):
@@ -133,6 +135,10 @@ class NewPayment:
     def description(self) -> str:
         return self.order.description
 
+    @property
+    def capture(self) -> CaptureMode:
+        return self.order.capture
+
     def values(
         self, engine: Engine, scope: Scope, key: IdempotencyKey | None
     ) -> tuple[object, ...]:
@@ -166,7 +172,9 @@ async def accept(
         return Accepted(payment=await show(engine, scope, known), created=False)
     try:
         row = await engine.database.fetch_row(
-            SQL.accept_payment, *NewPayment.of(engine, order).values(engine, scope, key)
+            SQL.accept_payment,
+            *NewPayment.of(engine, order).values(engine, scope, key),
+            order.capture,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "idempotency_key_once" and key is not None:
@@ -220,10 +228,11 @@ async def show(engine: Engine, scope: Scope, payment_id: str) -> Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InFull:
-    """A payment with its attempts and its refunds (surplus too), the oldest first."""
+    """A payment with its attempts, captures and refunds (surplus too), the oldest first."""
 
     payment: Payment
     attempts: list[Attempt]
+    captures: list[Capture]
     refunds: list[Refund]
 
 
@@ -238,6 +247,7 @@ async def show_in_full(engine: Engine, scope: Scope, payment_id: str) -> InFull:
     return InFull(
         payment=payment,
         attempts=ATTEMPTS.decode(row["attempts"]),
+        captures=CAPTURES.decode(row["captures"]),
         refunds=REFUND_LIST.decode(row["refunds"]),
     )
 

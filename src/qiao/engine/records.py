@@ -1,6 +1,7 @@
 """The rows that the use cases read, as values. Amounts are minor units, times UTC."""
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, TypeVar
 
 import asyncpg
@@ -8,7 +9,14 @@ import msgspec
 
 from qiao.channels.requests import Product
 from qiao.domain.money import Money
-from qiao.domain.states import AttemptState, PaymentState, RefundState
+from qiao.domain.states import AttemptState, CaptureState, PaymentState, RefundState, TransferState
+
+
+class CaptureMode(StrEnum):
+    """Whether the customer's money is taken at once, or held first and captured later."""
+
+    AUTOMATIC = "automatic"
+    MANUAL = "manual"
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -22,6 +30,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     description: str
     state: PaymentState
+    capture: CaptureMode
+    authorized_minor: int
     captured_minor: int
     refunded_minor: int
     methods: list[str]
@@ -30,6 +40,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     cashier_token: str
     expires_at: datetime
     close_requested_at: datetime | None
+    authorized_at: datetime | None
     paid_at: datetime | None
     closed_at: datetime | None
     created_at: datetime
@@ -54,6 +65,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     state: AttemptState
     action: dict[str, Any] | None = None
     channel_reference: str | None = None
+    manual: bool = False
+    hold_expires_at: datetime | None = None
+    capturing_minor: int = 0
+    capture_reference: str | None = None
     captured_minor: int = 0
     reserved_minor: int = 0
     code: str | None = None
@@ -64,6 +79,74 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime
     traceparent: str | None = None
     paid_at: datetime | None = None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+    @property
+    def taken(self) -> Money:
+        """What was taken: less than ``amount`` when only a part was captured."""
+        return Money(self.captured_minor, self.currency)
+
+    @property
+    def taken_under(self) -> str:
+        """The number under which the channel knows what was taken."""
+        return self.capture_reference or self.reference
+
+
+class Capture(msgspec.Struct, frozen=True, kw_only=True):
+    """The taking of what an attempt holds, or of a part of it."""
+
+    merchant_id: str
+    capture_id: str
+    payment_id: str
+    attempt_id: str
+    reference: str
+    amount_minor: int
+    currency: str
+    state: CaptureState
+    channel_reference: str | None
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    sent_at: datetime | None
+    captured_at: datetime | None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+
+class Transfer(msgspec.Struct, frozen=True, kw_only=True):
+    """Money that a merchant pays out. Who gets it stays sealed."""
+
+    merchant_id: str
+    transfer_id: str
+    live: bool
+    batch_id: str | None
+    number: str
+    account_id: str
+    channel: str
+    reference: str
+    amount_minor: int
+    currency: str
+    description: str
+    scene: str | None
+    state: TransferState
+    requested_by: str
+    decided_by: str | None
+    decided_at: datetime | None
+    reason: str | None
+    action: dict[str, Any] | None
+    channel_reference: str | None
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    sent_at: datetime | None
+    transferred_at: datetime | None
     created_at: datetime
 
     @property

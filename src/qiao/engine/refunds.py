@@ -199,8 +199,8 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         account.channel.refund(
             RefundRequest(
                 reference=refund.reference,
-                payment_reference=attempt.reference,
-                payment_amount=attempt.amount,
+                payment_reference=attempt.taken_under,
+                payment_amount=attempt.taken,
                 amount=refund.amount,
                 notify_url=engine.notify_url(refund.merchant_id, attempt.account_id),
                 reason=refund.reason,

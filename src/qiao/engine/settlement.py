@@ -24,6 +24,7 @@ from qiao.domain.outcomes import (
 )
 from qiao.domain.states import (
     ATTEMPT,
+    BLOCKING_ATTEMPTS,
     PAYMENT,
     AttemptEvent,
     AttemptState,
@@ -31,18 +32,25 @@ from qiao.domain.states import (
     after,
     sources,
 )
+from qiao.engine.holds import HOLD_LIFE
 from qiao.engine.records import Attempt, read
 from qiao.engine.runtime import Engine
 from qiao.store.database import Queries
+from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
 from qiao.telemetry import metrics
 from qiao.telemetry.tracing import link_to
 
 SQL = load_statements("payments")
+CAPTURES = load_statements("captures")
 PAYABLE = sorted(sources(PAYMENT, PaymentEvent.PAY))
-SUCCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.SUCCEED))
+SUCCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.SUCCEED) - {AttemptState.AUTHORIZED})
+"""What is held is taken by a capture, under the capture's number, and by nothing else."""
+HOLDABLE = sorted(sources(ATTEMPT, AttemptEvent.AUTHORIZE))
+AUTHORIZABLE = sorted(sources(PAYMENT, PaymentEvent.AUTHORIZE))
 EXCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.EXCEED))
 BROUGHT_MONEY = frozenset({AttemptState.SUCCEEDED, AttemptState.SURPLUS})
+RELEASED = "the channel holds nothing any more"
 SURPLUS_REASON = "money that was not asked for"
 
 
@@ -66,13 +74,12 @@ async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> A
         case Declined():
             return await _move(engine, attempt, AttemptEvent.DECLINE, declined=outcome)
         case Closed():
-            return await _move(engine, attempt, AttemptEvent.CLOSE)
+            moved = await _move(engine, attempt, AttemptEvent.CLOSE)
+            return moved or await _release(engine, attempt)
         case Unknown():
             return await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
         case Authorized():
-            await note_anomaly(
-                engine, attempt, "authorized", {"amount": outcome.amount.minor}
-            )  # no channel here declares separate capture
+            await _hold(engine, attempt, outcome)
         case NotFound() | NotSent():
             pass
         case _:
@@ -109,6 +116,50 @@ def action_document(action: Action) -> dict[str, Any]:
         f"_{letter.lower()}" if letter.isupper() else letter for letter in type(action).__name__
     )
     return {"type": kind.removeprefix("_"), **msgspec.to_builtins(action)}
+
+
+async def _hold(engine: Engine, attempt: Attempt, outcome: Authorized) -> None:
+    if not attempt.manual or outcome.amount != attempt.amount:
+        kind = "other_amount" if attempt.manual else "authorized"
+        detail = {"amount": outcome.amount.minor, "currency": outcome.amount.currency}
+        await note_anomaly(engine, attempt, kind, detail)
+        return
+    authorized = await engine.database.fetch_value(
+        CAPTURES.settle_authorized,
+        attempt.merchant_id,
+        attempt.reference,
+        outcome.expires_at or engine.now() + HOLD_LIFE,
+        outcome.channel_reference,
+        HOLDABLE,
+        AUTHORIZABLE,
+        engine.new_id(IdKind.EVENT),
+    )
+    if authorized is None:
+        row = await engine.database.fetch_row(
+            SQL.attempt_of_id, attempt.merchant_id, attempt.attempt_id
+        )
+        if row is not None and AttemptState(row["state"]) not in BLOCKING_ATTEMPTS:
+            # Held on an attempt that was given up: nobody may take it, so it is let go.
+            await enqueue(
+                engine.database,
+                merchant_id=attempt.merchant_id,
+                kind="void_attempt",
+                subject_id=attempt.attempt_id,
+            )
+    engine.wake()
+
+
+async def _release(engine: Engine, attempt: Attempt) -> Attempt | None:
+    """The channel holds nothing any more: neither can the payment be paid by this attempt."""
+    row = await engine.database.fetch_row(
+        CAPTURES.release_attempt,
+        attempt.merchant_id,
+        attempt.payment_id,
+        attempt.attempt_id,
+        RELEASED,
+    )
+    engine.wake()
+    return None if row is None else read(Attempt, row)
 
 
 async def _succeed(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None:
@@ -170,6 +221,10 @@ async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) ->
         now = read(Attempt, row)
         if now.state in BROUGHT_MONEY:
             return
+        if now.state is AttemptState.AUTHORIZED:
+            detail = {"amount": outcome.amount.minor, "currency": outcome.amount.currency}
+            await note_anomaly(engine, now, "taken_without_capture", detail)
+            return
         payable = now.state in SUCCEEDABLE and row["payment_state"] in PAYABLE
         if payable and await settle_at_once(
             engine, now.merchant_id, now.reference, outcome, queries=transaction
@@ -206,7 +261,7 @@ async def _move(
     reason: str | None = None,
 ) -> Attempt | None:
     """Move the attempt if its table knows the event in the state that it is in now; or None."""
-    states = sorted(sources(ATTEMPT, event))
+    states = sorted(sources(ATTEMPT, event) - {AttemptState.AUTHORIZED})
     state = after(ATTEMPT, AttemptState(states[0]), event)
     row = await engine.database.fetch_row(
         SQL.move_attempt,

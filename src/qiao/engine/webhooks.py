@@ -31,12 +31,19 @@ SQL = load_statements("webhooks")
 EVENT_TYPES: Final = frozenset(
     {
         "payment.created",
+        "payment.authorized",
         "payment.paid",
         "payment.closed",
         "payment.surplus",
+        "capture.failed",
         "refund.created",
         "refund.succeeded",
         "refund.failed",
+        "transfer.created",
+        "transfer.approved",
+        "transfer.rejected",
+        "transfer.succeeded",
+        "transfer.failed",
     }
 )
 RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 64_800, 86_400)

@@ -6,7 +6,7 @@ that a test compares Qiao's books with.
 """
 
 import hmac
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -23,12 +23,17 @@ from qiao.channels.interface import (
     RefundNotification,
 )
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureQuery,
+    CaptureRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
     Product,
     RefundQuery,
     RefundRequest,
+    TransferQuery,
+    TransferRequest,
 )
 from qiao.channels.settings import Secret, Settings
 from qiao.channels.wire import HttpMessage, HttpReply, HttpRequest, HttpResponse, Operation
@@ -36,6 +41,7 @@ from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput, NotificationRejected
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    Authorized,
     AwaitCustomer,
     Closed,
     Declined,
@@ -48,21 +54,42 @@ from qiao.domain.outcomes import (
     RefundOutcome,
     RefundRefused,
     Succeeded,
+    TransferOutcome,
+    TransferPending,
+    Transferred,
+    TransferRefused,
     Unknown,
 )
+from qiao.testing.vault import DECLINED_CODE, Bank, Order, Payout
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
+
+__all__ = [
+    "BANK",
+    "DECLINED_CODE",
+    "MANIFEST",
+    "Bank",
+    "BankChannel",
+    "BankSettings",
+    "BankTransport",
+    "Fault",
+    "Order",
+    "Payout",
+    "ProcessDied",
+    "Shop",
+]
 
 Result = TypeVar("Result")
 PAID_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-DECLINED_CODE = "000000"
-"""The payment code that the bank declines."""
 
 MANIFEST = Manifest(
     id="bank",
     name={"zh": "银行", "en": "Bank"},
     products=frozenset({Product.QR, Product.CODE, Product.H5}),
     currencies=frozenset({"CNY"}),
-    capabilities=frozenset({Capability.CODE_REVERSAL}),
+    capabilities=frozenset(
+        {Capability.CODE_REVERSAL, Capability.SEPARATE_CAPTURE, Capability.TRANSFERS}
+    ),
+    authorization_products=frozenset({Product.QR, Product.CODE}),
     max_minor=100_000_00,
     documentation_url="https://bank.invalid/",
 )
@@ -86,106 +113,6 @@ class Fault(StrEnum):
 
 class ProcessDied(Exception):
     """Our process ended in the middle of a request: nothing after it happens."""
-
-
-@dataclass
-class Order:
-    """A payment as the bank knows it."""
-
-    amount: int
-    product: str
-    notify_url: str
-    state: str = "waiting"
-    refunds: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def left(self) -> int:
-        return self.amount - sum(self.refunds.values())
-
-
-@dataclass
-class Bank:
-    """The truth about money. ``pay`` is what a customer does, even after closing."""
-
-    key: str = "bank's key"
-    orders: dict[str, Order] = field(default_factory=dict)
-    told: int = 0
-    hidden: set[str] = field(default_factory=set)
-    """Refunds that the bank made and does not show yet."""
-    on_refund: Callable[[], object] = lambda: None
-    """Called whenever a refund is told to the bank."""
-
-    def pay(self, reference: str) -> None:
-        self.orders[reference].state = "paid"
-
-    def payment_notice(self, reference: str) -> HttpMessage:
-        order = self.orders[reference]
-        return self._notice({"about": "payment", "reference": reference, **_view(order)})
-
-    def refund_notice(self, reference: str) -> HttpMessage:
-        for payment_reference, order in self.orders.items():
-            if reference in order.refunds:
-                about = {"about": "refund", "reference": reference}
-                amount = order.refunds[reference]
-                return self._notice({**about, "payment": payment_reference, "amount": amount})
-        raise LookupError(reference)
-
-    def _notice(self, document: dict[str, Any]) -> HttpMessage:
-        self.told += 1
-        body = msgspec.json.encode({"id": f"n{self.told}", **document})
-        signature = hmac_sha256(self.key.encode(), body).hex()
-        return HttpMessage(method="POST", target="/", headers={"signature": signature}, body=body)
-
-    def answer(self, request: HttpRequest) -> HttpResponse:
-        asked = msgspec.json.decode(request.body)
-        verb = request.url.rpartition("/")[2]
-        answered = getattr(self, f"_{verb}")(**asked)
-        return HttpResponse(status=200, body=msgspec.json.encode(answered))
-
-    def _create(
-        self, reference: str, amount: int, product: str, auth_code: str | None, notify_url: str
-    ) -> dict[str, Any]:
-        if auth_code == DECLINED_CODE:
-            return {"state": "declined"}
-        order = self.orders.get(reference)
-        if order is None:
-            order = Order(amount=amount, product=product, notify_url=notify_url)
-            order.state = "paid" if auth_code else "waiting"
-            self.orders[reference] = order
-        return _view(order)
-
-    def _query(self, reference: str) -> dict[str, Any]:
-        order = self.orders.get(reference)
-        return {"state": "absent"} if order is None else _view(order)
-
-    def _close(self, reference: str) -> dict[str, Any]:
-        order = self.orders.get(reference)
-        if order is None:
-            return {"state": "absent"}
-        if order.state == "waiting":
-            order.state = "closed"
-        return _view(order)
-
-    def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
-        self.on_refund()
-        order = self.orders.get(payment)
-        if order is None or order.state != "paid":
-            return {"state": "refused"}
-        if reference not in order.refunds:
-            if amount > order.left:
-                return {"state": "refused"}
-            order.refunds[reference] = amount
-        return {"state": "refunded", "amount": order.refunds[reference]}
-
-    def _query_refund(self, reference: str, payment: str) -> dict[str, Any]:
-        order = self.orders.get(payment)
-        if order is None or reference not in order.refunds or reference in self.hidden:
-            return {"state": "absent"}
-        return {"state": "refunded", "amount": order.refunds[reference]}
-
-
-def _view(order: Order) -> dict[str, Any]:
-    return {"state": order.state, "amount": order.amount, "product": order.product}
 
 
 class BankChannel:
@@ -219,6 +146,59 @@ class BankChannel:
 
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
         return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+
+    def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        if request.product is Product.CODE and not request.auth_code:
+            raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
+        answer = yield _ask(
+            "authorize",
+            reference=request.reference,
+            amount=request.amount.minor,
+            product=request.product,
+            auth_code=request.auth_code,
+            notify_url=request.notify_url,
+        )
+        return _authorization(request.reference, answer)
+
+    def query_authorization(
+        self, query: AuthorizationQuery, context: Context
+    ) -> Operation[PaymentOutcome]:
+        return _authorization(query.reference, (yield _ask("query", reference=query.reference)))
+
+    def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
+        return _authorization(query.reference, (yield _ask("void", reference=query.reference)))
+
+    def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
+        answer = yield _ask(
+            "capture",
+            reference=request.reference,
+            authorization=request.authorization.reference,
+            amount=request.amount.minor,
+        )
+        return _payment(request.reference, answer)
+
+    def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
+        answer = yield _ask(
+            "query_capture",
+            reference=query.reference,
+            authorization=query.authorization.reference,
+        )
+        return _payment(query.reference, answer)
+
+    def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
+        if not request.payee:
+            raise InvalidInput("missing", field="payee", remedy="say who gets the money")
+        answer = yield _ask(
+            "transfer",
+            reference=request.reference,
+            payee=request.payee,
+            amount=request.amount.minor,
+        )
+        return _transfer(request.reference, request.amount, msgspec.json.decode(answer.body))
+
+    def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
+        answer = yield _ask("query_transfer", reference=query.reference)
+        return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
         answer = yield _ask(
@@ -279,12 +259,40 @@ def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
             return Pending(action=AwaitCustomer())
         case "waiting":
             return Pending(action=QrCode(content=f"https://bank.invalid/{reference}"))
+        case "held":
+            return Authorized(
+                amount=Money(told["amount"], "CNY"), channel_reference=f"bank-{reference}"
+            )
         case "closed":
             return Closed()
         case "declined":
             return Declined(code="declined", channel_code="NO", channel_message="not today")
         case _:
             return NotFound()
+
+
+def _authorization(reference: str, answer: HttpResponse) -> PaymentOutcome:
+    """Once it was captured nothing is held any more: its money has another number."""
+    outcome = _payment(reference, answer)
+    return Closed() if isinstance(outcome, Succeeded) else outcome
+
+
+def _transfer(reference: str, amount: Money, told: Mapping[str, Any]) -> TransferOutcome:
+    if "amount" in told and told["amount"] != amount.minor:
+        return Unknown(reason="the bank tells another amount")
+    match told["state"]:
+        case "paid":
+            return Transferred(
+                amount=amount, channel_reference=f"bank-{reference}", transferred_at=PAID_AT
+            )
+        case "waiting":
+            return TransferPending(channel_reference=f"bank-{reference}")
+        case "refused" | "returned":
+            return TransferRefused(code="refused", channel_code="NO", channel_message="not there")
+        case "absent":
+            return NotFound()
+        case _:
+            return Unknown(reason="the bank says something new")
 
 
 def _refund(reference: str, told: Mapping[str, Any]) -> RefundOutcome:

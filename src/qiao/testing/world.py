@@ -11,7 +11,7 @@ from qiao.engine.attempts import Method, attempt
 from qiao.engine.jobs import handlers
 from qiao.engine.merchants import add_merchant
 from qiao.engine.payments import Order, accept, attempts_of, payment_now, refunds_of
-from qiao.engine.records import Attempt, Payment, Refund
+from qiao.engine.records import Attempt, CaptureMode, Payment, Refund
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.database import Database
 from qiao.store.outbox import Worker
@@ -62,6 +62,12 @@ class World:
 
     async def accept(self, minor: int = 1000, **more: object) -> Payment:
         return (await accept(self.engine, self.scope, self.order(minor, **more))).payment
+
+    async def authorized(self, minor: int = 1000) -> Payment:
+        """A payment whose amount is held by a payment code."""
+        payment = await self.accept(minor, capture=CaptureMode.MANUAL)
+        await self.attempt(payment, code="284561")
+        return await self.now(payment)
 
     async def attempt(
         self, payment: Payment, *faults: Fault | None, code: str | None = None

@@ -26,6 +26,7 @@ from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
+from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
@@ -104,7 +105,10 @@ def create_app(
     doors = Doors(engine=engine, keys=ApiKeys(engine), limits=limits or Limits())
     merchants_own = Router(
         "/",
-        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks, audit]), simple],
+        route_handlers=[
+            Router("/v1", route_handlers=[payments, transfers, ledger, webhooks, audit]),
+            simple,
+        ],
         guards=[require_key],
         dependencies={"merchant": Provide(provide_merchant)},
     )

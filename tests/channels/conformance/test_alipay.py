@@ -35,6 +35,7 @@ from qiao.channels.interface import EntryKind, StatementEntry
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action, ClientParameters, Redirect
+from tests.channels.conformance.alipay_answers import currency, failure, held, ok, yuan
 
 GATEWAY = "https://openapi.alipay.test/gateway.do"
 BILL_URL = "https://dwbillcenter.alipay.test/downloadBillFile.resource?bizType=trade"
@@ -54,6 +55,7 @@ QUESTIONS = {
     "alipay.trade.query",
     "alipay.trade.fastpay.refund.query",
     "alipay.fund.trans.common.query",
+    "alipay.fund.auth.operation.detail.query",
     "alipay.trade.order.settle.query",
     "alipay.data.dataservice.bill.downloadurl.query",
 }
@@ -114,10 +116,6 @@ def sorted_text(parameters: Mapping[str, str], *left_out: str) -> bytes:
     return "&".join(f"{name}={parameters[name]}" for name in names).encode()
 
 
-def yuan(amount: Money) -> str:
-    return f"{amount.minor // 100}.{amount.minor % 100:02d}"
-
-
 class AlipayHarness(ConformanceHarness):
     """Alipay's side of the wire, for an app in key mode (公钥模式) under RSA2."""
 
@@ -155,7 +153,9 @@ class AlipayHarness(ConformanceHarness):
         content = json.loads(parameters.get("biz_content", "{}"))
         shares = content.get("royalty_parameters", [])
         amounts = [
-            content[n] for n in ("total_amount", "refund_amount", "trans_amount") if n in content
+            content[n]
+            for n in ("total_amount", "refund_amount", "trans_amount", "amount")
+            if n in content
         ]
         minors = [int(text.replace(".", "")) for text in (*amounts, *(s["amount"] for s in shares))]
         references = ("out_request_no", "out_trade_no", "out_biz_no")
@@ -215,6 +215,8 @@ class AlipayHarness(ConformanceHarness):
         if told.status is Status.SYSTEM_ERROR:
             return {"code": "20000", "msg": "Service Unavailable", "sub_code": "isp.unknow-error"}
         match method:
+            case _ if method.startswith("alipay.fund.auth."):
+                return held(method, told)
             case "alipay.trade.query":
                 return self.trade(told)
             case "alipay.trade.close" | "alipay.trade.cancel":
@@ -250,8 +252,9 @@ class AlipayHarness(ConformanceHarness):
             return failure("ACQ.TRADE_NOT_EXIST")
         if told.status is Status.REFUSED:
             raise NotApplicable("a trade that was refused is no trade")
+        captured = told.verb in (Verb.CAPTURE, Verb.QUERY_CAPTURE)
         return ok(
-            out_trade_no=told.payment_reference,
+            out_trade_no=told.reference if captured else told.payment_reference,
             trade_no=TRADE,
             trade_status=TRADE_STATUSES[told.status],
             total_amount=yuan(told.amount),
@@ -446,18 +449,6 @@ class AlipayHarness(ConformanceHarness):
             "#导出时间：[2026年01月15日 09:00:00]",
         ]
         return [StatementSample(content=bill_zip(lines), entries=[paid, refunded])]
-
-
-def ok(**fields: Any) -> dict[str, Any]:
-    return {"code": "10000", "msg": "Success", **fields}
-
-
-def failure(sub_code: str) -> dict[str, Any]:
-    return {"code": "40004", "msg": "Business Failed", "sub_code": sub_code, "sub_msg": "原因"}
-
-
-def currency(told: Situation) -> dict[str, str]:
-    return {} if told.amount.currency == "CNY" else {"trans_currency": told.amount.currency}
 
 
 def only_yuan(told: Situation) -> None:

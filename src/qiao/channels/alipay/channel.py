@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qiao.channels.alipay import (
+    authorizations,
     notifications,
     oauth,
     payments,
@@ -19,6 +20,9 @@ from qiao.channels.alipay.settings import AlipaySettings
 from qiao.channels.alipay.texts import CURRENCY, MAX_MINOR, MIN_MINOR
 from qiao.channels.interface import Capability, Manifest, Notification, StatementEntry
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureQuery,
+    CaptureRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
@@ -43,10 +47,12 @@ MANIFEST: Final = Manifest(
             Capability.CODE_REVERSAL,
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
+            Capability.SEPARATE_CAPTURE,
             Capability.STATEMENTS,
             Capability.TRANSFERS,
         }
     ),
+    authorization_products=frozenset(authorizations.METHODS),
     min_minor=MIN_MINOR,
     max_minor=MAX_MINOR,
     documentation_url="https://opendocs.alipay.com/",
@@ -79,6 +85,28 @@ class AlipayChannel:
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
         """Take a code payment back; see :func:`.payments.reverse_payment`."""
         return payments.reverse_payment(self._gateway, query, context)
+
+    def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        """Have an amount held; see :func:`.authorizations.authorize`."""
+        return authorizations.authorize(self._gateway, request, context)
+
+    def query_authorization(
+        self, query: AuthorizationQuery, context: Context
+    ) -> Operation[PaymentOutcome]:
+        """Ask whether it is held; see :func:`.authorizations.query_authorization`."""
+        return authorizations.query_authorization(self._gateway, query, context)
+
+    def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
+        """Let go of it; see :func:`.authorizations.void`."""
+        return authorizations.void(self._gateway, query, context)
+
+    def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
+        """Take a part or all of it; see :func:`.authorizations.capture`."""
+        return authorizations.capture(self._gateway, request, context)
+
+    def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
+        """Ask for a capture; see :func:`.authorizations.query_capture`."""
+        return authorizations.query_capture(self._gateway, query, context)
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
         """Give money back; see :func:`.refunds.refund_payment`."""

@@ -15,9 +15,17 @@ from qiao.channels.alipay.texts import CURRENCY, money_from, time_from
 from qiao.channels.interface import Notification, OtherNotification, PaymentNotification
 from qiao.channels.wire import HttpMessage, HttpReply
 from qiao.domain.errors import AnswerUnreadable, NotificationRejected
-from qiao.domain.outcomes import AwaitCustomer, Closed, PaymentOutcome, Pending, Succeeded
+from qiao.domain.outcomes import (
+    Authorized,
+    AwaitCustomer,
+    Closed,
+    PaymentOutcome,
+    Pending,
+    Succeeded,
+)
 
 _CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030"}
+FROZEN: Final = "fund_auth_freeze"
 _ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -100,6 +108,8 @@ def _read(fields: Mapping[str, str]) -> Notification:
     """
     id_ = _text(fields, "notify_id")
     status = fields.get("trade_status")
+    if fields.get("notify_type") == FROZEN:
+        return _frozen(id_, fields)
     if status is None:
         return OtherNotification(
             id=id_, kind=fields.get("notify_type") or fields.get("msg_method") or "unknown"
@@ -110,6 +120,18 @@ def _read(fields: Mapping[str, str]) -> Notification:
     if outcome is None:
         return OtherNotification(id=id_, kind=f"trade_status {status}")
     return PaymentNotification(id=id_, reference=_text(fields, "out_trade_no"), outcome=outcome)
+
+
+def _frozen(id_: str, fields: Mapping[str, str]) -> Notification:
+    """An amount is held. Source for the fields: alipay.fund.auth.order.freeze."""
+    if (fields.get("operation_type"), fields.get("status")) != ("FREEZE", "SUCCESS"):
+        return OtherNotification(id=id_, kind=FROZEN)
+    if fields.get("trans_currency", CURRENCY) != CURRENCY:
+        raise AnswerUnreadable("it is in another currency")
+    held = Authorized(
+        amount=money_from(_text(fields, "amount")), channel_reference=_text(fields, "auth_no")
+    )
+    return PaymentNotification(id=id_, reference=_text(fields, "out_order_no"), outcome=held)
 
 
 def _outcome(status: str, fields: Mapping[str, str]) -> PaymentOutcome | None:

@@ -119,7 +119,7 @@ def _order(gateway: Gateway, request: PaymentRequest, context: Context) -> dict[
     ``time_expire`` is absolute, so that an order which Alipay has not even heard of yet (an
     unscanned QR code, an unopened page) cannot be paid after it.
     """
-    _check(request, context)
+    check_order(request, context)
     settings = gateway.account.settings
     extended = {}
     if settings.service_provider_id is not None:
@@ -154,7 +154,8 @@ def _product_fields(gateway: Gateway, request: PaymentRequest) -> dict[str, Any]
             return {}
 
 
-def _check(request: PaymentRequest, context: Context) -> None:
+def check_order(request: PaymentRequest, context: Context) -> None:
+    """What every order must be. Raises InvalidInput."""
     now = context.now()
     problems = {
         "reference": not REFERENCE.fullmatch(request.reference)

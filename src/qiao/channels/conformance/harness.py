@@ -16,6 +16,8 @@ from qiao.channels.conformance.vocabulary import (
 )
 from qiao.channels.interface import Channel, ChannelType
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureRequest,
     Context,
     PaymentRequest,
     Product,
@@ -116,6 +118,17 @@ class ConformanceHarness(ABC):
             payer=self.payer if in_wallet else None,
             auth_code=self.auth_code if product is Product.CODE else None,
             client_ip="203.0.113.7",
+        )
+
+    def capture_request(
+        self, reference: str, authorization: AuthorizationQuery, amount: Money
+    ) -> CaptureRequest:
+        return CaptureRequest(
+            reference=reference,
+            amount=amount,
+            authorization=authorization,
+            description="Tea and cake 茶点",
+            notify_url=self.notify_url,
         )
 
     def refund_request(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 from qiao.channels.conformance.driving import Run, run
@@ -15,12 +16,16 @@ from qiao.channels.interface import (
     CodeReversal,
     PayerIdentity,
     ProfitSharing,
+    SeparateCapture,
     Statements,
     Transfers,
 )
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureQuery,
     Context,
     PaymentQuery,
+    PaymentRequest,
     Product,
     ProfitSharingQuery,
     RefundQuery,
@@ -36,6 +41,7 @@ from qiao.domain.outcomes import (
     Declined,
     NotFound,
     NotSent,
+    PaymentOutcome,
     Pending,
     Refunded,
     RefundPending,
@@ -59,19 +65,20 @@ _TRANSFER: Final = {
     Status.PENDING: (TransferPending,),
     Status.REFUSED: (TransferRefused,),
 }
+_QUERY: Final[Mapping[Status, tuple[type, ...]]] = {
+    Status.SUCCEEDED: (Succeeded,),
+    Status.PENDING: (Pending,),
+    Status.REFUSED: (Declined,),
+    Status.CLOSED: (Closed,),
+    Status.NOT_FOUND: (NotFound,),
+}
 EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
     Verb.CREATE: {
         Status.PENDING: (Pending,),
         Status.SUCCEEDED: (Succeeded,),
         Status.REFUSED: (Declined,),
     },
-    Verb.QUERY: {
-        Status.SUCCEEDED: (Succeeded,),
-        Status.PENDING: (Pending,),
-        Status.REFUSED: (Declined,),
-        Status.CLOSED: (Closed,),
-        Status.NOT_FOUND: (NotFound,),
-    },
+    Verb.QUERY: _QUERY,
     Verb.CLOSE: {Status.CLOSED: (Closed,), Status.SUCCEEDED: (Succeeded,)},
     Verb.REFUND: {
         Status.SUCCEEDED: (Refunded,),
@@ -85,6 +92,15 @@ EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
         Status.NOT_FOUND: (NotFound,),
     },
     Verb.REVERSE: {Status.CLOSED: (Closed,)},
+    Verb.AUTHORIZE: {
+        Status.PENDING: (Pending,),
+        Status.SUCCEEDED: (Authorized,),
+        Status.REFUSED: (Declined,),
+    },
+    Verb.QUERY_AUTHORIZATION: {**_QUERY, Status.SUCCEEDED: (Authorized,)},
+    Verb.VOID: {Status.CLOSED: (Closed,)},
+    Verb.CAPTURE: {Status.SUCCEEDED: (Succeeded,), Status.REFUSED: (Declined,)},
+    Verb.QUERY_CAPTURE: {Status.SUCCEEDED: (Succeeded,), Status.NOT_FOUND: (NotFound,)},
     Verb.IDENTIFY: {Status.SUCCEEDED: (str,), Status.REFUSED: (type(None),)},
     Verb.TRANSFER: _TRANSFER,
     Verb.QUERY_TRANSFER: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
@@ -243,6 +259,9 @@ def _payment_verbs(harness: ConformanceHarness, amount: Money) -> list[Trial]:
 def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
     channel = harness.channel
     result: list[Trial] = []
+    if implemented(channel, Capability.SEPARATE_CAPTURE):
+        result += authorization_trials(harness, amount)
+        result += capture_trials(harness, amount)
     if implemented(channel, Capability.TRANSFERS):
         result += transfer_trials(harness, amount)
     if implemented(channel, Capability.PROFIT_SHARING):
@@ -268,6 +287,74 @@ def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
             )
         )
     return result
+
+
+def authorization_trials(
+    harness: ConformanceHarness, amount: Money, *, count: int = 1
+) -> list[Trial]:
+    """Have ``amount`` held, once for each product, ask about it, and let it go."""
+    result = []
+    for product in sorted(harness.channel.manifest.authorization_products):
+        trial = payment_trial(harness, product, amount, count=count)
+        request = harness.payment_request(product, trial.situation.reference, amount)
+        result.append(
+            Trial(
+                title=f"authorize {product}",
+                situation=replace(trial.situation, verb=Verb.AUTHORIZE),
+                start=partial(_authorize, request),
+            )
+        )
+    number = harness.number(IdKind.ATTEMPT, count)
+    query = AuthorizationQuery(reference=number, amount=amount)
+    told = situation(harness, Verb.QUERY_AUTHORIZATION, Status.SUCCEEDED, number, amount)
+    told = replace(told, payment_reference=number)
+    return [
+        *result,
+        Trial(
+            title="query_authorization",
+            situation=told,
+            start=lambda c, x: cast("SeparateCapture", c).query_authorization(query, x),
+        ),
+        Trial(
+            title="void",
+            situation=replace(told, verb=Verb.VOID, status=Status.CLOSED),
+            start=lambda c, x: cast("SeparateCapture", c).void(query, x),
+        ),
+    ]
+
+
+def _authorize(
+    request: PaymentRequest, channel: Channel, context: Context
+) -> Operation[PaymentOutcome]:
+    return cast("SeparateCapture", channel).authorize(request, context)
+
+
+def capture_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Take ``amount`` of an authorization of twice as much (within limits), and ask about it."""
+    number = harness.number(IdKind.CAPTURE, count)
+    held = Money(min(2 * amount.minor, harness.channel.manifest.max_minor), amount.currency)
+    told = replace(
+        situation(harness, Verb.CAPTURE, Status.SUCCEEDED, number, amount), payment_amount=held
+    )
+    authorization = AuthorizationQuery(
+        reference=told.payment_reference,
+        amount=held,
+        channel_reference="2026011510002001000000000001",
+    )
+    request = harness.capture_request(number, authorization, amount)
+    query = CaptureQuery(reference=number, amount=amount, authorization=authorization)
+    return [
+        Trial(
+            title="capture",
+            situation=told,
+            start=lambda c, x: cast("SeparateCapture", c).capture(request, x),
+        ),
+        Trial(
+            title="query_capture",
+            situation=replace(told, verb=Verb.QUERY_CAPTURE),
+            start=lambda c, x: cast("SeparateCapture", c).query_capture(query, x),
+        ),
+    ]
 
 
 def transfer_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:

@@ -5,10 +5,13 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from qiao.simulators.alipay.codec import Refusal
 from qiao.simulators.kit.scenarios import Scenario, scenario_of
+
+if TYPE_CHECKING:
+    from qiao.simulators.alipay.holds import Hold
 
 YUAN: Final = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([0-9]{1,2}))?", re.ASCII)
 NUMBER: Final = re.compile(r"[0-9A-Za-z_]{1,64}", re.ASCII)
@@ -87,6 +90,7 @@ class Book:
 
     def __init__(self) -> None:
         self.trades: dict[tuple[str, str], Trade] = {}
+        self.holds: dict[tuple[str, str], Hold] = {}
         self.transfers: dict[tuple[str, str], Transfer] = {}
         self.codes: set[str] = set()
         self._tokens: dict[str, Trade] = {}
@@ -106,6 +110,15 @@ class Book:
             raise refused("ACQ.TRADE_HAS_CLOSE", "交易已经关闭")
         if (known.fen, known.subject) != (trade.fen, trade.subject):
             raise refused("ACQ.CONTEXT_INCONSISTENT", "交易信息被篡改")
+        return known
+
+    def hold(self, hold: "Hold", now: datetime) -> "Hold":
+        """The authorization of that number, made now or known already."""
+        known = self.holds.setdefault((hold.seller_id, hold.out_trade_no), hold)
+        self._tokens[known.token] = known
+        self.expire(known, now)
+        if (known.fen, known.subject) != (hold.fen, hold.subject):
+            raise refused("ILLEGAL_ARGUMENT", "请求信息不一致")
         return known
 
     def number(self, now: datetime) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from qiao.simulators.alipay import holds
 from qiao.simulators.alipay.book import (
     BUYER_ID,
     BUYER_LOGON_ID,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]
 PRODUCT_CODES: Final = {
-    "alipay.trade.pay": {"FACE_TO_FACE_PAYMENT"},
+    "alipay.trade.pay": {"FACE_TO_FACE_PAYMENT", holds.PRODUCT_CODE},
     "alipay.trade.precreate": {"FACE_TO_FACE_PAYMENT", "QR_CODE_OFFLINE"},
     "alipay.trade.create": {"JSAPI_PAY", "FACE_TO_FACE_PAYMENT"},
     "alipay.trade.page.pay": {"FAST_INSTANT_TRADE_PAY"},
@@ -101,6 +102,8 @@ async def create(simulator: "Simulator", request: Request) -> Node:
 
 
 async def pay(simulator: "Simulator", request: Request) -> Node:
+    if request.content.get("auth_no"):
+        return await _pay_held(simulator, request)
     if request.content.get("scene") != "bar_code":
         raise refused("ACQ.INVALID_PARAMETER", "参数无效: scene")
     key = (request.seller_id, str(request.content.get("out_trade_no")))
@@ -121,6 +124,19 @@ async def pay(simulator: "Simulator", request: Request) -> Node:
             simulator.pay(trade)
             return {**_trade(trade), "gmt_payment": china_time(now)}
     return {**_trade(trade), "code": "10003", "msg": "order success pay inprocess"}
+
+
+async def _pay_held(simulator: "Simulator", request: Request) -> Node:
+    """A trade that is paid out of an authorization (预授权转支付)."""
+    key = (request.seller_id, str(request.content.get("out_trade_no")))
+    if key not in simulator.book.trades:
+        fen = fen_of(request.content.get("total_amount"))
+        holds.take(simulator, request, fen)
+    trade = order_of(simulator, request, "alipay.trade.pay")
+    now = simulator.clock.now()
+    simulator.book.open(trade, now)
+    simulator.pay(trade)
+    return {**_trade(trade), "gmt_payment": china_time(now)}
 
 
 async def query(simulator: "Simulator", request: Request) -> Node:
@@ -330,6 +346,11 @@ METHODS: Final[dict[str, Method]] = {
     "alipay.trade.cancel": cancel,
     "alipay.trade.refund": refund,
     "alipay.trade.fastpay.refund.query": query_refund,
+    "alipay.fund.auth.order.freeze": holds.freeze,
+    "alipay.fund.auth.order.voucher.create": holds.create_voucher,
+    "alipay.fund.auth.order.unfreeze": holds.unfreeze,
+    "alipay.fund.auth.operation.detail.query": holds.query_operation,
+    "alipay.fund.auth.operation.cancel": holds.cancel_operation,
     "alipay.fund.trans.uni.transfer": transfer,
     "alipay.fund.trans.common.query": query_transfer,
     "alipay.trade.order.settle": settle,

@@ -22,6 +22,7 @@ from qiao.simulators.alipay.book import (
 from qiao.simulators.alipay.codec import CHINA, Codec, china_time
 from qiao.simulators.alipay.credentials import App, Credentials
 from qiao.simulators.alipay.gateway import gateway_routes
+from qiao.simulators.alipay.holds import Hold, notification
 from qiao.simulators.alipay.methods import LATE_SECONDS, REFUND_SECONDS
 from qiao.simulators.alipay.wallet import Wallet, trade_control_routes
 from qiao.simulators.kit.clock import ScaledClock
@@ -184,6 +185,10 @@ class Simulator:
             "auth_app_id": app.auth_app_id or trade.app_id,
             "charset": trade.charset,
             "version": "1.0",
+        }
+        if isinstance(trade, Hold):
+            return fields | notification(trade)
+        fields |= {
             "trade_no": trade.trade_no,
             "out_trade_no": trade.out_trade_no,
             "buyer_id": BUYER_ID,

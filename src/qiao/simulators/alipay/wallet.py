@@ -124,7 +124,7 @@ def trade_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
 
     def found(request: web.Request) -> Trade:
         number = request.match_info["number"]
-        for trade in simulator.book.trades.values():
+        for trade in (*simulator.book.trades.values(), *simulator.book.holds.values()):
             if trade.out_trade_no == number:
                 return trade
         raise web.HTTPNotFound

@@ -1,5 +1,5 @@
--- Reading the ledger. It is written by the statements that change a state, in payments.sql and
--- refunds.sql; nothing else writes it.
+-- Reading the ledger. It is written by the statements that change a state, in payments.sql,
+-- captures.sql, refunds.sql and transfers.sql; nothing else writes it.
 
 -- name: balances
 -- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything).
@@ -40,7 +40,7 @@ GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: wrong_entries
--- What the books should hold, said again from the payments' own rows, against what they hold:
+-- What the books should hold, said again from the payments' and transfers' own rows, against what they hold:
 -- every entry that is missing, or that nothing accounts for.
 WITH expected AS (
   SELECT a.merchant_id, p.live, a.attempt_id AS subject_id, a.payment_id,
@@ -63,6 +63,16 @@ WITH expected AS (
   JOIN payment p USING (merchant_id, payment_id)
   JOIN attempt a ON a.merchant_id = r.merchant_id AND a.attempt_id = r.attempt_id
   WHERE r.state IN ('succeeded', 'failed')
+  UNION ALL
+  SELECT merchant_id, live, transfer_id, NULL, 'merchant_payable', 'transfers_in_transit',
+         amount_minor, currency
+  FROM transfer WHERE state NOT IN ('requested', 'rejected')
+  UNION ALL
+  SELECT merchant_id, live, transfer_id, NULL, 'transfers_in_transit',
+         CASE WHEN state = 'succeeded' THEN 'channel_receivable:' || account_id
+              ELSE 'merchant_payable' END,
+         amount_minor, currency
+  FROM transfer WHERE state IN ('succeeded', 'failed')
 ), difference AS (
   SELECT merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency,
          sum(wanted) AS missing
@@ -95,6 +105,7 @@ LEFT JOIN refunded USING (merchant_id, payment_id)
 WHERE p.captured_minor <> coalesce(captured.minor, 0)
    OR p.refunded_minor <> coalesce(refunded.minor, 0)
    OR (p.state = 'paid') <> (p.captured_minor > 0)
+   OR (p.authorized_minor > 0 AND p.captured_minor > p.authorized_minor)
 ORDER BY p.merchant_id, p.payment_id LIMIT $1;
 
 -- name: wrong_reserves

@@ -6,8 +6,9 @@ WITH key AS (
   SELECT $1, $3, $14, $15, $2 WHERE $14::text IS NOT NULL
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
-                       description, methods, return_url, metadata, cashier_token, expires_at)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+                       description, methods, return_url, metadata, cashier_token, expires_at,
+                       capture)
+  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16)
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
@@ -31,8 +32,9 @@ WITH account AS (
   WHERE $14::text IS NOT NULL
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
-                       description, methods, return_url, metadata, cashier_token, expires_at)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12 FROM account
+                       description, methods, return_url, metadata, cashier_token, expires_at,
+                       capture)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25 FROM account
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
@@ -40,8 +42,9 @@ WITH account AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent)
-  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24 FROM account
+                       traceparent, manual)
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $25 = 'manual'
+  FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
   SELECT $1, given.kind, given.subject_id, '{}', given.run_at
@@ -59,10 +62,12 @@ WHERE merchant_id = $1 AND live = $2 AND key = $3;
 SELECT * FROM payment WHERE merchant_id = $1 AND live = $2 AND payment_id = $3;
 
 -- name: payment_in_full
--- The payment, and as JSON its attempts and refunds, the oldest first.
+-- The payment, and as JSON its attempts, captures and refunds, the oldest first.
 SELECT p.*,
   (SELECT coalesce(json_agg(a ORDER BY a.attempt_id), '[]')::text FROM attempt a
    WHERE a.merchant_id = $1 AND a.payment_id = $3) AS attempts,
+  (SELECT coalesce(json_agg(c ORDER BY c.capture_id), '[]')::text FROM capture c
+   WHERE c.merchant_id = $1 AND c.payment_id = $3) AS captures,
   (SELECT coalesce(json_agg(r ORDER BY r.refund_id), '[]')::text FROM refund r
    WHERE r.merchant_id = $1 AND r.payment_id = $3) AS refunds
 FROM payment p WHERE p.merchant_id = $1 AND p.live = $2 AND p.payment_id = $3;
@@ -94,8 +99,9 @@ WITH open AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent)
-  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14
+                       traceparent, manual)
+  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14,
+         capture = 'manual'
   FROM open
   RETURNING *
 ), watch AS (

@@ -8,8 +8,8 @@ from msgspec import Meta
 
 from qiao.channels.requests import Product
 from qiao.domain.money import MAX_MINOR
-from qiao.domain.states import AttemptState, PaymentState, RefundState
-from qiao.engine.records import Attempt, Payment, Refund
+from qiao.domain.states import AttemptState, CaptureState, PaymentState, RefundState
+from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund
 
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR, description="whole minor units (fen, cents)")]
 Text = Annotated[str, Meta(max_length=2000)]
@@ -27,7 +27,10 @@ class MethodInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class PaymentInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An order to be paid for. With ``method`` it is attempted at once."""
+    """An order to be paid for. With ``method`` it is attempted at once.
+
+    With ``capture`` ``manual`` the amount is only held, until it is captured or voided.
+    """
 
     order_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
     amount: Amount
@@ -37,7 +40,14 @@ class PaymentInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     return_url: Text | None = None
     metadata: dict[str, str] = {}
     expires_in: Annotated[int, Meta(ge=60, le=604_800, description="seconds")] = 1800
+    capture: CaptureMode = CaptureMode.AUTOMATIC
     method: MethodInput | None = None
+
+
+class CaptureInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much to take of what is held; all of it when ``amount`` is not given."""
+
+    amount: Amount | None = None
 
 
 class RefundInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -72,6 +82,23 @@ class AttemptDocument(msgspec.Struct, frozen=True, kw_only=True):
     object: str = "attempt"
 
 
+class CaptureDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The taking of what was held, or of a part of it."""
+
+    id: str
+    payment_id: str
+    amount: int
+    currency: str
+    state: CaptureState
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    channel_reference: str | None
+    captured_at: datetime | None
+    created_at: datetime
+    object: str = "capture"
+
+
 class RefundDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Money given back. ``surplus``: it came too late or twice and went back by itself."""
 
@@ -101,6 +128,8 @@ class PaymentDocument(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     description: str
     state: PaymentState
+    capture: CaptureMode
+    authorized: int
     captured: int
     refunded: int
     methods: list[str]
@@ -108,20 +137,22 @@ class PaymentDocument(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, str]
     cashier_url: str
     expires_at: datetime
+    authorized_at: datetime | None
     paid_at: datetime | None
     closed_at: datetime | None
     created_at: datetime
     attempts: list[AttemptDocument] = []
+    captures: list[CaptureDocument] = []
     refunds: list[RefundDocument] = []
     object: str = "payment"
 
 
 class EventDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened; ``data`` is the payment or refund as it was then."""
+    """Something that happened; ``data`` is the payment, refund or transfer as it was then."""
 
     id: str
     type: str
-    payment_id: str
+    payment_id: Annotated[str | None, Meta(description="null for a transfer's")]
     created_at: datetime
     data: dict[str, Any]
     object: str = "event"
@@ -179,6 +210,7 @@ def payment_document(
     public_url: str,
     attempts: list[Attempt] | None = None,
     refunds: list[Refund] | None = None,
+    captures: list[Capture] | None = None,
 ) -> PaymentDocument:
     return PaymentDocument(
         id=payment.payment_id,
@@ -188,6 +220,8 @@ def payment_document(
         currency=payment.currency,
         description=payment.description,
         state=payment.state,
+        capture=payment.capture,
+        authorized=payment.authorized_minor,
         captured=payment.captured_minor,
         refunded=payment.refunded_minor,
         methods=payment.methods,
@@ -195,10 +229,12 @@ def payment_document(
         metadata=payment.metadata,
         cashier_url=cashier_url(payment, public_url),
         expires_at=payment.expires_at,
+        authorized_at=payment.authorized_at,
         paid_at=payment.paid_at,
         closed_at=payment.closed_at,
         created_at=payment.created_at,
         attempts=[attempt_document(one) for one in attempts or []],
+        captures=[capture_document(one) for one in captures or []],
         refunds=[refund_document(one) for one in refunds or []],
     )
 
@@ -224,6 +260,22 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         channel_code=attempt.channel_code,
         channel_message=attempt.channel_message,
         created_at=attempt.created_at,
+    )
+
+
+def capture_document(capture: Capture) -> CaptureDocument:
+    return CaptureDocument(
+        id=capture.capture_id,
+        payment_id=capture.payment_id,
+        amount=capture.amount_minor,
+        currency=capture.currency,
+        state=capture.state,
+        code=capture.code,
+        channel_code=capture.channel_code,
+        channel_message=capture.channel_message,
+        channel_reference=capture.channel_reference,
+        captured_at=capture.captured_at,
+        created_at=capture.created_at,
     )
 
 

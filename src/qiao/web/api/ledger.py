@@ -41,8 +41,10 @@ class EntryDocument(msgspec.Struct, frozen=True, kw_only=True):
 
     cursor: str
     event_id: str
-    payment_id: str
-    subject_id: Annotated[str, msgspec.Meta(description="the attempt or refund behind it")]
+    payment_id: Annotated[str | None, msgspec.Meta(description="null for a transfer's")]
+    subject_id: Annotated[
+        str, msgspec.Meta(description="the attempt, refund or transfer behind it")
+    ]
     debit: str
     credit: str
     amount: int

@@ -1,4 +1,4 @@
-"""Payments: accept, attempt, show, ask, close, refund."""
+"""Payments: accept, attempt, show, ask, capture, void, close, refund."""
 
 from typing import Annotated, Any
 
@@ -8,6 +8,7 @@ from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, Quer
 
 from qiao.domain.money import Money
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
+from qiao.engine.captures import ask_about_hold, capture, void
 from qiao.engine.closing import close
 from qiao.engine.ordering import Ordered, order_and_attempt
 from qiao.engine.payments import (
@@ -24,6 +25,7 @@ from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.web.access import TheEngine, TheMerchant
 from qiao.web.api.documents import (
     AttemptDocument,
+    CaptureInput,
     MethodInput,
     Page,
     PaymentDocument,
@@ -68,7 +70,9 @@ def read_method(given: MethodInput) -> Method:
 async def in_full(engine: Engine, merchant: Scope, payment_id: str) -> PaymentDocument:
     """The payment with its attempts and refunds. Raises InvalidId, Missing."""
     found = await show_in_full(engine, merchant, payment_id)
-    return payment_document(found.payment, engine.public_url, found.attempts, found.refunds)
+    return payment_document(
+        found.payment, engine.public_url, found.attempts, found.refunds, found.captures
+    )
 
 
 async def create(
@@ -83,6 +87,7 @@ async def create(
         return_url=data.return_url,
         metadata=data.metadata,
         expires_in_seconds=data.expires_in,
+        capture=data.capture,
     )
     done: Accepted | Ordered
     if data.method is None:
@@ -173,6 +178,42 @@ async def query_payment(
     for one in await attempts_of(engine, payment):
         if one.state in UNSETTLED:
             await ask(engine, one)
+    await ask_about_hold(engine, payment)
+    return await in_full(engine, merchant, payment_id)
+
+
+@post(
+    "/payments/{payment_id:str}/capture",
+    status_code=200,
+    before_request=check_body,
+    responses=refusals(404, 409, 413),
+    tags=["Payments"],
+)
+async def capture_payment(
+    payment_id: FromPath[str],
+    data: JSONBody[CaptureInput],
+    request: AnyRequest,
+    engine: TheEngine,
+    merchant: TheMerchant,
+    idempotency: Key = None,
+) -> PaymentDocument:
+    """Take what is held, or a part of it, and let go of the rest. ``captures`` says how it went."""
+    key = await _key(request)
+    await capture(engine, merchant, payment_id, amount_minor=data.amount, key=key)
+    return await in_full(engine, merchant, payment_id)
+
+
+@post(
+    "/payments/{payment_id:str}/void",
+    status_code=200,
+    responses=refusals(404, 409),
+    tags=["Payments"],
+)
+async def void_payment(
+    payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
+) -> PaymentDocument:
+    """Let go of what is held; the payment is closed once the channel has said so."""
+    await void(engine, merchant, payment_id)
     return await in_full(engine, merchant, payment_id)
 
 
@@ -229,6 +270,8 @@ payments = Router(
         get_payment,
         create_attempt,
         query_payment,
+        capture_payment,
+        void_payment,
         close_payment,
         create_refund,
         get_refund,

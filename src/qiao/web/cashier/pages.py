@@ -33,7 +33,7 @@ class View:
     order_id: str
     amount: Money
     state: str
-    """``choosing``, ``waiting``, ``paid``, ``closed`` or ``expired``."""
+    """``choosing``, ``waiting``, ``authorized``, ``paid``, ``closed`` or ``expired``."""
     settled: bool
     """Whether nothing will change any more; until then the page listens."""
     live: bool

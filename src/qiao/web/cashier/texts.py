@@ -47,6 +47,11 @@ TEXTS: Final[Mapping[str, Mapping[str, str]]] = {
     "other": {"zh": "换一种支付方式", "en": "Pay another way"},
     "paid": {"zh": "支付成功", "en": "Payment successful"},
     "paid_more": {"zh": "{merchant} 已收到您的付款", "en": "{merchant} has received your payment."},
+    "authorized": {"zh": "授权成功", "en": "Authorized"},
+    "authorized_settling": {
+        "zh": "资金已冻结，{merchant} 尚未扣款",
+        "en": "The amount is held for {merchant}; nothing has been taken yet.",
+    },
     "refunded": {"zh": "已全额退款", "en": "Refunded in full"},
     "refunded_more": {
         "zh": "款项已原路退回",

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit
@@ -20,7 +21,7 @@ from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
 from qiao.engine.closing import is_over
 from qiao.engine.merchants import merchant_name
 from qiao.engine.payments import attempts_of, payment_now
-from qiao.engine.records import Attempt, Payment
+from qiao.engine.records import Attempt, CaptureMode, Payment
 from qiao.engine.runtime import Engine, Scope
 from qiao.web.access import TheEngine
 from qiao.web.cashier import devices
@@ -104,6 +105,8 @@ async def page(
         one.channel.manifest
         for one in await engine.accounts.usable(payment.merchant_id, live=payment.live)
     ]
+    if payment.capture is CaptureMode.MANUAL:
+        manifests = [replace(one, products=one.authorization_products) for one in manifests]
     environment = devices.environment_of(request.headers.get("user-agent", ""))
     methods = devices.methods_for(
         environment,
@@ -156,8 +159,8 @@ def _failure(told: str | None, attempts: list[Attempt]) -> str | None:
 
 
 def _state(payment: Payment, waiting: Attempt | None, now: datetime, *, choose: bool) -> str:
-    if payment.state == PaymentState.PAID:
-        return "paid"
+    if payment.state in (PaymentState.PAID, PaymentState.AUTHORIZED):
+        return str(payment.state)
     if payment.expires_at <= (payment.close_requested_at or now):
         return "expired"
     if payment.state != PaymentState.OPEN or payment.close_requested_at:

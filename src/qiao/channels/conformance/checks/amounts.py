@@ -7,7 +7,10 @@ from qiao.channels.conformance.vocabulary import NotApplicable, Verb, require
 from qiao.channels.conformance.wires import understood
 from qiao.domain.money import Money
 
-_MOVING = (Verb.CREATE, Verb.REFUND, Verb.TRANSFER, Verb.SHARE_PROFIT)
+_MOVING = (
+    *(Verb.CREATE, Verb.AUTHORIZE, Verb.CAPTURE, Verb.REFUND),
+    *(Verb.TRANSFER, Verb.SHARE_PROFIT),
+)
 
 
 @promise("each currency's amounts arrive exactly, whatever its decimals")

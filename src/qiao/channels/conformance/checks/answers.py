@@ -24,11 +24,22 @@ from qiao.channels.conformance.vocabulary import (
 from qiao.channels.wire import HttpRequest, HttpResponse
 from qiao.domain.ids import IdKind
 from qiao.domain.money import Money
-from qiao.domain.outcomes import Refunded, RefundPending, Succeeded, Transferred, Unknown
+from qiao.domain.outcomes import (
+    Authorized,
+    Refunded,
+    RefundPending,
+    Succeeded,
+    Transferred,
+    Unknown,
+)
 
-_MONEY: Final = (Succeeded, Refunded, Transferred)
-_ELSEWHERE: Final = {(Verb.REFUND, Status.REFUSED), (Verb.CREATE, Status.PENDING)}
-"""What has a promise of its own: refusing a refund, and offering a product."""
+_MONEY: Final = (Succeeded, Authorized, Refunded, Transferred)
+_HELD: Final = (Verb.AUTHORIZE, Verb.QUERY_AUTHORIZATION)
+_ELSEWHERE: Final = {
+    *((Verb.REFUND, Status.REFUSED), (Verb.CREATE, Status.PENDING)),
+    *((verb, Status.SUCCEEDED) for verb in _HELD),
+}
+"""What has a promise of its own: refusing a refund, offering a product, holding an amount."""
 _ACCEPTED: Final = (Verb.REFUND, Status.SUCCEEDED)
 
 
@@ -49,6 +60,15 @@ def check_refused_refunds_are_refusals(harness: ConformanceHarness) -> None:
             if trial.situation.verb is Verb.REFUND:
                 with tried.case(trial.title):
                     _require_understood(harness, trial, Status.REFUSED)
+
+
+@promise("an amount that is held is Authorized, and nothing about it is ever Succeeded")
+def check_authorizations_are_no_payments(harness: ConformanceHarness) -> None:
+    with cases() as tried:
+        for trial in trials(harness):
+            if trial.situation.verb in _HELD and Status.SUCCEEDED in trial.statuses:
+                with tried.case(trial.title):
+                    _require_understood(harness, trial, Status.SUCCEEDED)
 
 
 def _require_understood(harness: ConformanceHarness, trial: Trial, status: Status) -> None:
@@ -237,7 +257,7 @@ def _other_reference(harness: ConformanceHarness, told: Situation) -> Sequence[S
     if told.verb in (Verb.REFUND, Verb.QUERY_REFUND):
         return [replace(told, reference=harness.number(IdKind.REFUND, 77))]
     other = harness.number(IdKind.ATTEMPT, 77)
-    if told.verb in (Verb.CREATE, Verb.QUERY, Verb.CLOSE):
+    if told.verb in (Verb.CREATE, Verb.QUERY, Verb.CLOSE, *_HELD):
         return [replace(told, reference=other, payment_reference=other)]
     return [replace(told, reference=other)]
 

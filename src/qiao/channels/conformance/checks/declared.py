@@ -8,6 +8,8 @@ from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import cases, promise
 from qiao.channels.conformance.trials import (
     Trial,
+    authorization_trials,
+    capture_trials,
     implemented,
     payment_trial,
     products,
@@ -15,7 +17,7 @@ from qiao.channels.conformance.trials import (
     sharing_trials,
     transfer_trials,
 )
-from qiao.channels.conformance.vocabulary import Status, require
+from qiao.channels.conformance.vocabulary import Status, Verb, require
 from qiao.channels.interface import CAPABILITY_PROTOCOLS, Capability
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
@@ -33,6 +35,10 @@ def check_manifest_is_complete(harness: ConformanceHarness) -> None:
     require({"zh", "en"} <= {k for k, v in own.name.items() if v.strip()}, "no name in zh and en")
     require(own.products, "declares no product")
     require(own.products <= declared.products, "the account has products that the type has not")
+    held = own.authorization_products
+    require(held <= own.products, "holds amounts by products that it does not offer")
+    holds = Capability.SEPARATE_CAPTURE in own.capabilities
+    require(bool(held) == holds, "separate capture and authorization_products go together")
     require(own.currencies, "declares no currency")
     require(own.currencies <= currencies(), "declares a currency that qiao.domain.money lacks")
     require(1 <= own.min_minor <= own.max_minor <= MAX_MINOR, "the limits are no range of amounts")
@@ -103,6 +109,10 @@ def _effects(harness: ConformanceHarness, amount: Money) -> list[Trial]:
     """Every verb that moves ``amount``."""
     found = [payment_trial(harness, product, amount) for product in products(harness)]
     found += refund_trials(harness, amount)[:1]
+    if implemented(harness.channel, Capability.SEPARATE_CAPTURE):
+        asking = authorization_trials(harness, amount)
+        found += [one for one in asking if one.situation.verb is Verb.AUTHORIZE]
+        found += capture_trials(harness, amount)[:1]
     if implemented(harness.channel, Capability.TRANSFERS):
         found += transfer_trials(harness, amount)[:1]
     if implemented(harness.channel, Capability.PROFIT_SHARING):

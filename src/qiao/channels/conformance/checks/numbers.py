@@ -6,6 +6,8 @@ from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import cases, promise
 from qiao.channels.conformance.trials import (
     Trial,
+    authorization_trials,
+    capture_trials,
     implemented,
     payment_trial,
     products,
@@ -13,7 +15,7 @@ from qiao.channels.conformance.trials import (
     sharing_trials,
     transfer_trials,
 )
-from qiao.channels.conformance.vocabulary import NotApplicable, Status, require
+from qiao.channels.conformance.vocabulary import NotApplicable, Status, Verb, require
 from qiao.channels.conformance.wires import understood
 from qiao.channels.interface import Capability, Channel
 
@@ -46,11 +48,23 @@ def _refunds(harness: ConformanceHarness) -> list[Ask]:
     return [lambda count: refund_trials(harness, harness.money(), count=count)[0]]
 
 
+def _captures(harness: ConformanceHarness) -> list[Ask]:
+    amount = harness.money()
+    if not implemented(harness.channel, Capability.SEPARATE_CAPTURE):
+        return []
+    return [
+        lambda count: capture_trials(harness, amount, count=count)[0],
+        lambda count: authorization_trials(harness, amount, count=count)[-1],
+    ]
+
+
 def _numbers(
     harness: ConformanceHarness, trial: Trial, channel: Channel, *, later_seconds: int = 0
 ) -> set[tuple[str, str]]:
     """What carries an effect, by the channel's name of it and our number on the wire."""
     told = trial.told(Status.PENDING)
+    if trial.situation.verb in (Verb.CAPTURE, Verb.VOID):
+        told = trial.situation
     result = trial.run(harness, told, channel=channel, later_seconds=later_seconds)
     require(result.error is None, f"came out as {result}")
     seen = [told for told in understood(harness, result) if told.effect]
@@ -95,10 +109,16 @@ def check_transfer_numbers_are_stable(harness: ConformanceHarness) -> None:
     _require_stable(harness, _outgoing(harness))
 
 
-@promise("two payments, refunds or transfers never share a number")
+@promise("a capture, or a void, that is sent again carries the same number")
+def check_capture_numbers_are_stable(harness: ConformanceHarness) -> None:
+    _require_stable(harness, _captures(harness))
+
+
+@promise("two payments, refunds, captures or transfers never share a number")
 def check_numbers_are_kept_apart(harness: ConformanceHarness) -> None:
     with cases() as tried:
-        for ask in (*_payments(harness), *_refunds(harness), *_outgoing(harness)):
+        asks = (_payments, _refunds, _captures, _outgoing)
+        for ask in (ask for of_kind in asks for ask in of_kind(harness)):
             with tried.case(ask(1).title):
                 one, other = (_numbers(harness, ask(count), harness.channel) for count in (1, 2))
                 require(not one & other, "two of them carry the same number")

@@ -26,6 +26,9 @@ from qiao.channels.interface import (
     StatementEntry,
 )
 from qiao.channels.requests import (
+    AuthorizationQuery,
+    CaptureQuery,
+    CaptureRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
@@ -50,6 +53,7 @@ from qiao.domain.errors import (
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     Action,
+    Authorized,
     AwaitCustomer,
     Closed,
     Declined,
@@ -76,6 +80,7 @@ MANIFEST: Final = Manifest(
     products=frozenset({Product.QR, Product.CODE, Product.PAGE}),
     currencies=frozenset({"CNY", "JPY", "KWD"}),
     capabilities=frozenset(Capability),
+    authorization_products=frozenset({Product.QR, Product.CODE}),
     min_minor=1,
     max_minor=100_000_000,
     documentation_url="https://toy.example/docs",
@@ -203,6 +208,59 @@ class ToyChannel:
         if "qr" in answer:
             return QrCode(content=text(answer, "qr"))
         return AwaitCustomer()
+
+    # Authorizations and captures
+
+    def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
+        fields = self.payment_fields(request)
+        if request.product not in self.manifest.authorization_products:
+            raise InvalidInput("cannot be held", field="product", remedy="give qr, code")
+        answer = yield from self.ask("POST", "/authorizations", fields, context)
+        return self.authorization_outcome(answer, request.reference, request.amount)
+
+    def query_authorization(
+        self, query: AuthorizationQuery, context: Context
+    ) -> Operation[PaymentOutcome]:
+        target = f"/authorizations/{quote(query.reference, safe='')}"
+        answer = yield from self.ask("GET", target, None, context)
+        return self.authorization_outcome(answer, query.reference, query.amount)
+
+    def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
+        target = f"/authorizations/{quote(query.reference, safe='')}/void"
+        answer = yield from self.ask("POST", target, {}, context)
+        return self.authorization_outcome(answer, query.reference, query.amount)
+
+    def authorization_outcome(
+        self, answer: Document, reference: str, amount: Money
+    ) -> PaymentOutcome:
+        """What an answer about an authorization says: it never tells of money that was taken."""
+        if answer.get("status") == "held":
+            self.check_ours(answer, reference)
+            self.check_amount(answer, amount)
+            return Authorized(
+                amount=money(answer),
+                channel_reference=text(answer, "number"),
+                expires_at=moment(text(answer, "held_until")),
+            )
+        outcome = self.payment_outcome(answer, reference, amount)
+        return Unknown(reason="taken, not held") if isinstance(outcome, Succeeded) else outcome
+
+    def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
+        fields = self.capture_fields(request, context)
+        answer = yield from self.ask("POST", "/captures", fields, context)
+        return self.payment_outcome(answer, request.reference, request.amount)
+
+    def capture_fields(self, request: CaptureRequest, _: Context) -> dict[str, str]:
+        """What Toy wants to know of a capture; raises InvalidInput."""
+        return {
+            **self.amount_fields(request.reference, request.amount),
+            "authorization": request.authorization.reference,
+        }
+
+    def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
+        target = f"/captures/{quote(query.reference, safe='')}"
+        answer = yield from self.ask("GET", target, None, context)
+        return self.payment_outcome(answer, query.reference, query.amount)
 
     # Refunds, transfers, sharing
 

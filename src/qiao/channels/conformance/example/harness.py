@@ -134,8 +134,10 @@ class ToyHarness(ConformanceHarness):
     def _document(self, situation: Situation) -> dict[str, Any]:
         if situation.status is Status.EMPTY:
             return {}
+        holds = situation.verb in (Verb.AUTHORIZE, Verb.QUERY_AUTHORIZATION)
+        held = holds and situation.status is Status.SUCCEEDED
         told = {
-            "status": _WORDS[situation.status],
+            "status": "held" if held else _WORDS[situation.status],
             "merchant": _MERCHANTS[situation.account],
             "app": "a-2" if situation.account is Account.OTHER_APP else "a-1",
             "reference": situation.reference,
@@ -144,11 +146,13 @@ class ToyHarness(ConformanceHarness):
             "currency": situation.amount.currency,
             "number": f"T-{situation.reference}",
             "time": f"{self.now:%Y-%m-%dT%H:%M:%SZ}",
+            "held_until": f"{self.now + timedelta(days=7):%Y-%m-%dT%H:%M:%SZ}",
             "payer": self.payer,
             "path": "/files/2026-01-14",
             "code": "NOT_ENOUGH",
         }
-        if situation.verb is Verb.CREATE and situation.product != "code":
+        asks = situation.verb in (Verb.CREATE, Verb.AUTHORIZE)
+        if asks and situation.product != "code":
             told["qr"] = "toy://pay/1"
         return told
 

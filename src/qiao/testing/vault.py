@@ -1,0 +1,217 @@
+"""What the bank in memory knows: the truth about money, with which a test compares the books."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
+from qiao.crypto.keyed_digest import hmac_sha256
+
+DECLINED_CODE = "000000"
+"""The payment code that the bank declines."""
+REFUSED_PAYEE = "nobody"
+"""The payee to whom the bank pays nothing."""
+SLOW_PAYEE = "slow"
+"""The payee who is paid when ``Bank.arrive`` says so."""
+
+
+@dataclass
+class Order:
+    """A payment as the bank knows it."""
+
+    amount: int
+    product: str
+    notify_url: str
+    state: str = "waiting"
+    hold: bool = False
+    """Whether the amount is only held when the customer pays."""
+    capture: tuple[str, int] | None = None
+    """The capture's number, and what it took."""
+    refunds: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def taken(self) -> int:
+        return self.capture[1] if self.capture else self.amount
+
+    @property
+    def left(self) -> int:
+        return self.taken - sum(self.refunds.values())
+
+
+@dataclass
+class Payout:
+    """Money that the bank paid out, or is about to."""
+
+    amount: int
+    payee: str
+    state: str
+    sendings: int = 1
+
+
+@dataclass
+class Bank:
+    """The truth about money. ``pay`` is what a customer does, even after closing."""
+
+    key: str = "bank's key"
+    orders: dict[str, Order] = field(default_factory=dict)
+    payouts: dict[str, Payout] = field(default_factory=dict)
+    told: int = 0
+    hidden: set[str] = field(default_factory=set)
+    """Refunds that the bank made and does not show yet."""
+    on_refund: Callable[[], object] = lambda: None
+    """Called whenever a refund is told to the bank."""
+    slow: bool = True
+    """Whether the slow payee is waited for."""
+
+    def pay(self, reference: str) -> None:
+        order = self.orders[reference]
+        if order.capture is None:
+            order.state = "held" if order.hold else "paid"
+
+    def let_go(self, reference: str) -> None:
+        """The hold's time is over."""
+        order = self.orders[reference]
+        if order.state == "held":
+            order.state = "closed"
+
+    def arrive(self, reference: str, state: str = "paid") -> None:
+        """What was on its way to a payee has arrived, or is ``returned``."""
+        payout = self.payouts[reference]
+        if payout.state == "waiting":
+            payout.state = state
+
+    def payment_notice(self, reference: str) -> HttpMessage:
+        order = self.orders[reference]
+        if order.capture:
+            number, amount = order.capture
+            told = {"about": "payment", "reference": number, "state": "paid", "amount": amount}
+            return self._notice({**told, "product": order.product})
+        return self._notice({"about": "payment", "reference": reference, **_view(order)})
+
+    def refund_notice(self, reference: str) -> HttpMessage:
+        for payment_reference, order in self.orders.items():
+            if reference in order.refunds:
+                if order.capture:
+                    payment_reference = order.capture[0]
+                about = {"about": "refund", "reference": reference}
+                amount = order.refunds[reference]
+                return self._notice({**about, "payment": payment_reference, "amount": amount})
+        raise LookupError(reference)
+
+    def _notice(self, document: dict[str, Any]) -> HttpMessage:
+        self.told += 1
+        body = msgspec.json.encode({"id": f"n{self.told}", **document})
+        signature = hmac_sha256(self.key.encode(), body).hex()
+        return HttpMessage(method="POST", target="/", headers={"signature": signature}, body=body)
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        asked = msgspec.json.decode(request.body)
+        verb = request.url.rpartition("/")[2]
+        answered = getattr(self, f"_{verb}")(**asked)
+        return HttpResponse(status=200, body=msgspec.json.encode(answered))
+
+    def _create(
+        self, reference: str, amount: int, product: str, auth_code: str | None, notify_url: str
+    ) -> dict[str, Any]:
+        if auth_code == DECLINED_CODE:
+            return {"state": "declined"}
+        order = self.orders.get(reference)
+        if order is None:
+            order = Order(amount=amount, product=product, notify_url=notify_url)
+            order.state = "paid" if auth_code else "waiting"
+            self.orders[reference] = order
+        return _view(order)
+
+    def _query(self, reference: str) -> dict[str, Any]:
+        order = self.orders.get(reference)
+        return {"state": "absent"} if order is None else _view(order)
+
+    def _close(self, reference: str) -> dict[str, Any]:
+        order = self.orders.get(reference)
+        if order is None:
+            return {"state": "absent"}
+        if order.state == "waiting":
+            order.state = "closed"
+        return _view(order)
+
+    def _authorize(self, **asked: Any) -> dict[str, Any]:
+        known = asked["reference"] in self.orders
+        told = self._create(**asked)
+        order = self.orders.get(asked["reference"])
+        if order is not None and not known:
+            order.hold = True
+            order.state = "held" if order.state == "paid" else order.state
+        return told if order is None else _view(order)
+
+    def _void(self, reference: str) -> dict[str, Any]:
+        order = self.orders.get(reference)
+        if order is None:
+            return {"state": "absent"}
+        if order.state in ("waiting", "held"):
+            order.state = "closed"
+        return _view(order)
+
+    def _capture(self, reference: str, authorization: str, amount: int) -> dict[str, Any]:
+        order = self.orders.get(authorization)
+        if order is None:
+            return {"state": "declined"}
+        if order.capture is None and order.state == "held" and amount <= order.amount:
+            order.capture, order.state = (reference, amount), "paid"
+        return self._query_capture(reference, authorization, refused="declined")
+
+    def _query_capture(
+        self, reference: str, authorization: str, *, refused: str = "absent"
+    ) -> dict[str, Any]:
+        order = self.orders.get(authorization)
+        if order is None or order.capture is None or order.capture[0] != reference:
+            return {"state": refused}
+        return {"state": "paid", "amount": order.capture[1], "product": order.product}
+
+    def _transfer(self, reference: str, payee: str, amount: int) -> dict[str, Any]:
+        if payee == REFUSED_PAYEE:
+            return {"state": "refused"}
+        payout = self.payouts.get(reference)
+        if payout is None:
+            state = "waiting" if payee == SLOW_PAYEE and self.slow else "paid"
+            payout = self.payouts[reference] = Payout(amount=amount, payee=payee, state=state)
+        elif (payout.amount, payout.payee) != (amount, payee):
+            return {"state": "levitating"}
+        else:
+            payout.sendings += 1
+        return {"state": payout.state, "amount": payout.amount}
+
+    def _query_transfer(self, reference: str) -> dict[str, Any]:
+        payout = self.payouts.get(reference)
+        if payout is None:
+            return {"state": "absent"}
+        return {"state": payout.state, "amount": payout.amount}
+
+    def _paid(self, payment: str) -> Order | None:
+        """By the number under which its money was taken."""
+        for reference, order in self.orders.items():
+            if payment == (order.capture[0] if order.capture else reference):
+                return order
+        return None
+
+    def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
+        self.on_refund()
+        order = self._paid(payment)
+        if order is None or order.state != "paid":
+            return {"state": "refused"}
+        if reference not in order.refunds:
+            if amount > order.left:
+                return {"state": "refused"}
+            order.refunds[reference] = amount
+        return {"state": "refunded", "amount": order.refunds[reference]}
+
+    def _query_refund(self, reference: str, payment: str) -> dict[str, Any]:
+        order = self._paid(payment)
+        if order is None or reference not in order.refunds or reference in self.hidden:
+            return {"state": "absent"}
+        return {"state": "refunded", "amount": order.refunds[reference]}
+
+
+def _view(order: Order) -> dict[str, Any]:
+    return {"state": order.state, "amount": order.amount, "product": order.product}

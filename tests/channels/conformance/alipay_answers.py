@@ -1,0 +1,63 @@
+"""Alipay's answers in pieces, and those of its authorizations (预授权), from its documentation."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from qiao.channels.conformance import NotApplicable, Situation, Status, Verb
+from qiao.domain.money import Money
+
+ORDER_STATUSES = {
+    Status.PENDING: "INIT",
+    Status.SUCCEEDED: "AUTHORIZED",
+    Status.CLOSED: "CLOSED",
+    Status.UNRECOGNISED: "LEVITATING",
+}
+
+
+def held(method: str, told: Situation) -> dict[str, Any]:
+    """What the methods of an authorization (预授权) answer."""
+    if told.status is Status.REFUSED and told.verb is Verb.AUTHORIZE:
+        return {"code": "40002", "msg": "Invalid Arguments", "sub_code": "isv.invalid-parameter"}
+    order = {
+        "auth_no": "2026011510002001000000000001",
+        "out_order_no": told.payment_reference,
+        "payer_user_id": "2088102146225135",
+        **currency(told),
+    }
+    if method == "alipay.fund.auth.operation.detail.query":
+        return detail(order, told)
+    if told.status is Status.UNRECOGNISED:
+        return failure("LEVITATING")
+    if method == "alipay.fund.auth.order.voucher.create":
+        return ok(**order, code_value="https://qr.alipay.com/bax0002", code_type="qrCode")
+    status = "INIT" if told.status is Status.PENDING else "SUCCESS"
+    return ok(**order, amount=yuan(told.amount), status=status)
+
+
+def detail(order: Mapping[str, str], told: Situation) -> dict[str, Any]:
+    if told.verb in (Verb.VOID, Verb.CAPTURE):  # it is held until then
+        told = replace(told, status=Status.SUCCEEDED, amount=told.payment_amount)
+    if told.status is Status.NOT_FOUND:
+        return failure("AUTH_ORDER_NOT_EXIST")
+    if told.status is Status.REFUSED:
+        raise NotApplicable("an authorization that was refused is none")
+    amount = yuan(told.amount)
+    status = ORDER_STATUSES[told.status]
+    return ok(**order, order_status=status, amount=amount, rest_amount=amount)
+
+
+def ok(**fields: Any) -> dict[str, Any]:
+    return {"code": "10000", "msg": "Success", **fields}
+
+
+def failure(sub_code: str) -> dict[str, Any]:
+    return {"code": "40004", "msg": "Business Failed", "sub_code": sub_code, "sub_msg": "原因"}
+
+
+def currency(told: Situation) -> dict[str, str]:
+    return {} if told.amount.currency == "CNY" else {"trans_currency": told.amount.currency}
+
+
+def yuan(amount: Money) -> str:
+    return f"{amount.minor // 100}.{amount.minor % 100:02d}"
