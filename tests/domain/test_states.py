@@ -10,15 +10,21 @@ from qiao.domain.errors import IllegalTransition
 from qiao.domain.states import (
     ATTEMPT,
     BLOCKING_ATTEMPTS,
+    CAPTURE,
     PAYMENT,
     REFUND,
     RESERVING_REFUNDS,
+    TRANSFER,
     AttemptEvent,
     AttemptState,
+    CaptureEvent,
+    CaptureState,
     PaymentEvent,
     PaymentState,
     RefundEvent,
     RefundState,
+    TransferEvent,
+    TransferState,
     after,
     sources,
 )
@@ -27,12 +33,13 @@ TABLES: list[tuple[Mapping[tuple[Any, Any], Any], type[StrEnum], type[StrEnum]]]
     (PAYMENT, PaymentState, PaymentEvent),
     (ATTEMPT, AttemptState, AttemptEvent),
     (REFUND, RefundState, RefundEvent),
+    (CAPTURE, CaptureState, CaptureEvent),
+    (TRANSFER, TransferState, TransferEvent),
 ]
+NAMES = ["payment", "attempt", "refund", "capture", "transfer"]
 
 
-@pytest.mark.parametrize(
-    ("table", "states", "events"), TABLES, ids=["payment", "attempt", "refund"]
-)
+@pytest.mark.parametrize(("table", "states", "events"), TABLES, ids=NAMES)
 def test_every_event_moves_or_is_refused(
     table: Mapping[tuple[Any, Any], Any], states: type[StrEnum], events: type[StrEnum]
 ) -> None:
@@ -46,9 +53,7 @@ def test_every_event_moves_or_is_refused(
                     after(table, state, event)
 
 
-@pytest.mark.parametrize(
-    ("table", "states", "events"), TABLES, ids=["payment", "attempt", "refund"]
-)
+@pytest.mark.parametrize(("table", "states", "events"), TABLES, ids=NAMES)
 def test_every_state_but_the_first_can_be_reached(
     table: Mapping[tuple[Any, Any], Any], states: type[StrEnum], events: type[StrEnum]
 ) -> None:
@@ -81,6 +86,30 @@ def test_a_dead_attempt_can_only_bring_surplus(state: AttemptState) -> None:
 @pytest.mark.parametrize("state", [RefundState.SUCCEEDED, RefundState.FAILED])
 def test_a_final_refund_stays(state: RefundState) -> None:
     assert not leaving(REFUND, state)
+
+
+@pytest.mark.parametrize("state", [CaptureState.SUCCEEDED, CaptureState.FAILED])
+def test_a_final_capture_stays(state: CaptureState) -> None:
+    assert not leaving(CAPTURE, state)
+
+
+@pytest.mark.parametrize(
+    "state", [TransferState.SUCCEEDED, TransferState.FAILED, TransferState.REJECTED]
+)
+def test_a_final_transfer_stays(state: TransferState) -> None:
+    assert not leaving(TRANSFER, state)
+
+
+def test_a_transfer_is_sent_only_once_it_was_approved() -> None:
+    asked = TransferState.REQUESTED
+    assert leaving(TRANSFER, asked) == {TransferState.APPROVED, TransferState.REJECTED}
+    assert asked not in TRANSFER.values()
+
+
+def test_what_is_held_is_taken_or_let_go() -> None:
+    held = PaymentState.AUTHORIZED
+    assert leaving(PAYMENT, held) == {PaymentState.PAID, PaymentState.CLOSED}
+    assert AttemptState.AUTHORIZED in BLOCKING_ATTEMPTS
 
 
 def test_an_unknown_refund_keeps_its_money_reserved() -> None:

@@ -1,6 +1,7 @@
 """The ledger: what each happening books, what the database refuses, what a check finds."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import asyncpg
@@ -8,14 +9,18 @@ import pytest
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import NORMAL_SIDE, LedgerAccount
+from qiao.domain.money import Money
+from qiao.engine.captures import capture
 from qiao.engine.closing import close
 from qiao.engine.ledger import Entry, balances, grows_by, prove, statement_of_account
 from qiao.engine.notifications import receive
 from qiao.engine.records import Payment
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import Scope
+from qiao.engine.transfers import TransferOrder, request_transfer
 from qiao.store.database import Database
 from qiao.testing.bank import Fault
+from qiao.testing.vault import REFUSED_PAYEE, SLOW_PAYEE
 from qiao.testing.world import ACCOUNT_ID, World
 
 RECEIVABLE = f"channel_receivable:{ACCOUNT_ID}"
@@ -62,6 +67,37 @@ async def surplus_given_back(world: World) -> Payment:
     return payment
 
 
+async def held(world: World) -> Payment:
+    return await world.authorized(1000)
+
+
+async def captured_in_part(world: World) -> Payment:
+    payment = await world.authorized(1000)
+    await capture(world.engine, world.scope, payment.payment_id, amount_minor=700)
+    return payment
+
+
+async def paid_out(world: World, payee: str = "anna") -> Payment:
+    payment = await world.paid(1000)
+    order = TransferOrder(
+        number="t-1",
+        channel="bank",
+        amount=Money(400, "CNY"),
+        payee=payee,
+        description="wages",
+    )
+    await request_transfer(world.engine, replace(world.scope, actor="key_maker"), order)
+    return payment
+
+
+async def paid_out_in_vain(world: World) -> Payment:
+    return await paid_out(world, REFUSED_PAYEE)
+
+
+async def on_its_way_out(world: World) -> Payment:
+    return await paid_out(world, SLOW_PAYEE)
+
+
 @pytest.mark.parametrize(
     ("happening", "expected"),
     [
@@ -78,6 +114,20 @@ async def surplus_given_back(world: World) -> Payment:
             refund_refused,
             {RECEIVABLE: 1000, "merchant_payable": 1000, "refunds_in_transit": 0},
         ),
+        (held, {}),
+        (captured_in_part, {RECEIVABLE: 700, "merchant_payable": 700}),
+        (
+            paid_out,
+            {RECEIVABLE: 600, "merchant_payable": 600, "transfers_in_transit": 0},
+        ),
+        (
+            paid_out_in_vain,
+            {RECEIVABLE: 1000, "merchant_payable": 1000, "transfers_in_transit": 0},
+        ),
+        (
+            on_its_way_out,
+            {RECEIVABLE: 1000, "merchant_payable": 600, "transfers_in_transit": 400},
+        ),
         (surplus, {RECEIVABLE: 1000, "surplus": 0, "refunds_in_transit": 1000}),
         (surplus_given_back, {RECEIVABLE: 0, "surplus": 0, "refunds_in_transit": 0}),
     ],
@@ -92,6 +142,14 @@ async def test_what_is_booked(
     proof = await prove(world.engine.database)
     assert not proof.mistakes
     assert sum(one.debits_minor - one.credits_minor for _, one in proof.trial_balance) == 0
+
+
+@pytest.mark.parametrize("state", ["requested", "succeeded", "failed"])
+async def test_a_transfer_whose_state_is_not_its_entries_is_found(world: World, state: str) -> None:
+    await on_its_way_out(world)
+    await world.engine.database.execute("UPDATE transfer SET state = $1", state)
+    [mistake] = {one.kind for one in (await prove(world.engine.database)).mistakes}
+    assert mistake == "wrong_entries"
 
 
 async def test_nothing_is_booked_before_there_is_money(world: World) -> None:

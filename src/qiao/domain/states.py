@@ -194,9 +194,6 @@ Surplus is not: its money came on an attempt that was dead already, and goes bac
 RESERVING_REFUNDS: Final = frozenset(RefundState) - {RefundState.FAILED}
 """Refunds in these states count against what may still be refunded."""
 
-UNBOOKED_TRANSFERS: Final = frozenset({TransferState.REQUESTED, TransferState.REJECTED})
-"""Transfers in these states are only a wish; all others stand in the books."""
-
 State = TypeVar("State", bound=StrEnum)
 Event = TypeVar("Event", bound=StrEnum)
 
