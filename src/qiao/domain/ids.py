@@ -21,6 +21,7 @@ RANDOM_BYTES: Final = 10
 class IdKind(StrEnum):
     """The prefix of each kind of id."""
 
+    ORGANISATION = "org"
     MERCHANT = "mer"
     APP = "app"
     API_KEY = "key"

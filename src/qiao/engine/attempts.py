@@ -20,6 +20,7 @@ from qiao.domain.states import PAYMENT, AttemptState, PaymentEvent, sources
 from qiao.engine.accounts import Account
 from qiao.engine.calls import call
 from qiao.engine.errors import Conflict
+from qiao.engine.organisations import check_taking
 from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
@@ -69,7 +70,8 @@ async def attempt(
     """Ask the channel for the payment; give back the attempt with what came of it.
 
     The same method again gives the attempt that still waits. Raises Missing, InvalidInput, and
-    Conflict when the payment is not open or an earlier attempt is not proven dead.
+    Conflict when the payment is not open, an earlier attempt is not proven dead, or who is paid is
+    suspended.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return await attempt_of_id(engine, scope.merchant_id, known)
@@ -85,6 +87,7 @@ async def attempt(
         if (started := await _start(engine, scope, payment, method, key)) is not None:
             return started
         engine.accounts.forget(scope.merchant_id)
+    await check_taking(engine, scope, payment.app_id)
     raise _not_open()
 
 
@@ -98,6 +101,7 @@ async def _start(
         channel=method.channel,
         product=method.product,
         currency=payment.currency,
+        app_id=payment.app_id,
     )
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)

@@ -70,6 +70,7 @@ async def _at_once(
             channel=method.channel,
             product=method.product,
             currency=order.amount.currency,
+            app_id=scope.app_id,
         )
         operation = creation(engine, account, new, method, reference)
     except InvalidInput:
@@ -87,6 +88,7 @@ async def _at_once(
             now,
             LEASE,
             cause,
+            scope.app_id,
         )
     except asyncpg.UniqueViolationError:
         operation.close()

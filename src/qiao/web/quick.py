@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from qiao.channels.wire import HttpMessage
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.notifications import receive as settle_notification
 from qiao.web.access import Doors, HttpScope, who_asks
 from qiao.web.api.documents import PaymentInput
@@ -90,7 +91,7 @@ class QuickDoors:
         if given is not None and not IDEMPOTENCY_KEY.fullmatch(given):
             return None
         scope[ROUTE] = PAYMENTS
-        merchant = await who_asks(self._doors, scope)
+        merchant = await who_asks(self._doors, scope, KeyScope.PAYMENTS_WRITE)
         body = await _body(receive)
         if given is not None:
             key = bound_key(given, "POST", PAYMENTS, body)
@@ -103,7 +104,7 @@ class QuickDoors:
         if not payment_id or "/" in payment_id:
             return None
         scope[ROUTE] = "/v1/payments/{payment_id}"
-        merchant = await who_asks(self._doors, scope)
+        merchant = await who_asks(self._doors, scope, KeyScope.PAYMENTS_READ)
         document = await in_full(self._doors.engine, merchant, payment_id)
         return Reply(status=200, headers={"content-type": JSON}, body=ENCODER.encode(document))
 

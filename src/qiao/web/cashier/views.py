@@ -102,7 +102,9 @@ async def page(
     waiting = next((one for one in reversed(attempts) if one.state in UNSETTLED), None)
     manifests = [
         one.channel.manifest
-        for one in await engine.accounts.usable(payment.merchant_id, live=payment.live)
+        for one in await engine.accounts.usable(
+            payment.merchant_id, live=payment.live, app_id=payment.app_id
+        )
     ]
     environment = devices.environment_of(request.headers.get("user-agent", ""))
     methods = devices.methods_for(
