@@ -26,6 +26,7 @@ from qiao.web.app import create_app
 
 ORDER = {"order_id": "o-1", "amount": 1000, "description": "tea"}
 NOBODY = "0" * 26
+JSON = {"content-type": "application/json"}
 REQUESTS: list[tuple[KeyScope, str, str]] = [
     (KeyScope.PAYMENTS_WRITE, "POST", "/v1/payments"),
     (KeyScope.PAYMENTS_READ, "GET", "/v1/payments"),
@@ -97,8 +98,8 @@ async def test_each_scope_opens_its_doors_and_no_others(world: World, quick: boo
         key = await issue_api_key(world.engine, world.scope, policy=KeyPolicy.read(scopes=[scope]))
         async with client_of(world, key, quick=quick) as client:
             for needed, method, path in REQUESTS:
-                body = {"json": {}} if method == "POST" else {}
-                answer = await client.request(method, path, **body)  # type: ignore[arg-type]
+                body = b"{}" if method == "POST" else None
+                answer = await client.request(method, path, content=body, headers=JSON)
                 if needed is scope:
                     assert answer.status_code not in (401, 403), (scope, method, path)
                     continue

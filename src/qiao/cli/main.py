@@ -15,6 +15,7 @@ from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
 from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
+from qiao.cli.limits import limit
 from qiao.cli.listen import listen
 from qiao.cli.organisations import app as apps
 from qiao.cli.organisations import merchant, organisation
@@ -55,6 +56,7 @@ for name, group, text in (
     ("app", apps, "A merchant's apps: shops, tills, mini programs."),
     ("key", key, "Issue, list, rotate and revoke API keys."),
     ("account", account, "Merchants' accounts at channels."),
+    ("limit", limit, "How much merchants and apps may take."),
     ("ledger", ledger, "See the books, and prove that they are right."),
     ("audit", audit, "See who did what, and prove that nobody changed it."),
     ("config", settings, "Check this server's configuration."),

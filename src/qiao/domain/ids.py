@@ -32,6 +32,7 @@ class IdKind(StrEnum):
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"
+    LIMIT = "lim"
 
 
 def new_id(kind: IdKind, *, now: datetime, random: bytes) -> str:

@@ -21,6 +21,7 @@ from qiao.engine.accounts import Account
 from qiao.engine.calls import call
 from qiao.engine.errors import Conflict
 from qiao.engine.organisations import check_taking
+from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
@@ -70,8 +71,8 @@ async def attempt(
     """Ask the channel for the payment; give back the attempt with what came of it.
 
     The same method again gives the attempt that still waits. Raises Missing, InvalidInput, and
-    Conflict when the payment is not open, an earlier attempt is not proven dead, or who is paid is
-    suspended.
+    Conflict when the payment is not open, an earlier attempt is not proven dead, who is paid is
+    suspended, or a limit would be passed.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return await attempt_of_id(engine, scope.merchant_id, known)
@@ -127,6 +128,11 @@ async def _start(
     except asyncpg.UniqueViolationError:
         operation.close()
         raise _in_progress() from None
+    except asyncpg.PostgresError as error:
+        operation.close()
+        if (refused := limit_exceeded(error)) is not None:
+            raise refused from None
+        raise
     if row is None:
         operation.close()
         return None

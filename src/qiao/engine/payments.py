@@ -16,6 +16,7 @@ from qiao.domain.ids import IdKind, parse_id
 from qiao.domain.money import Money
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.organisations import check_taking
+from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.records import Attempt, Payment, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
@@ -164,8 +165,8 @@ async def accept(
 ) -> Accepted:
     """Accept ``order`` once.
 
-    Raises Conflict for a known order number or key of another order, and when the app, its
-    merchant or the organisation is suspended.
+    Raises Conflict for a known order number or key of another order, when the app, its merchant or
+    the organisation is suspended, and when a limit would be passed.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return Accepted(payment=await show(engine, scope, known), created=False)
@@ -179,6 +180,10 @@ async def accept(
         if error.constraint_name == "idempotency_key_once" and key is not None:
             return await accept(engine, scope, order, key=key)
         return Accepted(payment=await _known_order(engine, scope, order), created=False)
+    except asyncpg.PostgresError as error:
+        if (refused := limit_exceeded(error)) is not None:
+            raise refused from None
+        raise
     if row is None:
         return await _not_taken(engine, scope, order, key)
     count_accepted()
