@@ -58,6 +58,7 @@ async def running(home: Path, database_url: str) -> AsyncIterator[World]:
         "QIAO_DATABASE_URL": database_url,
         "QIAO_SEAL_KEYS": seal_key,
         "QIAO_PUBLIC_URL": "https://shop.invalid",
+        "QIAO_WEBHOOK_NETWORKS": "127.0.0.0/8",  # the peer, which takes the webhooks
     }
     config = Config(home=str(home), database_url=database_url, seal_keys=seal_key)
     async with AsyncExitStack() as stack:

@@ -122,9 +122,9 @@ def handler() -> Iterator[Handler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["content-length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
+            kept.received.append((headers, body))
             self.send_response(kept.status)
             self.end_headers()
-            kept.received.append((headers, body))
 
         def log_message(self, *_: object) -> None:
             pass

@@ -228,7 +228,7 @@ def test_commands_and_targets_exist(one: Example) -> None:
 
 def _check_command(words: list[str]) -> None:
     command: Any = typer.main.get_command(app)
-    while hasattr(command, "commands"):
+    while hasattr(command, "commands") and (words or not command.invoke_without_command):
         assert words[0] in command.commands, f"there is no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]
     options = {name for one in command.params for name in (*one.opts, *one.secondary_opts)}

@@ -137,7 +137,11 @@ async def test_nobody_else_gets_in(home: Path) -> None:
         assert (home / "postgres/run").stat().st_mode & 0o077 == 0
         assert (home / "postgres/data").stat().st_mode & 0o077 == 0
         methods = (home / "postgres/hba.conf").read_text().split("\n")
-        assert methods == ["local all all peer map=qiao", ""]
+        assert methods == [
+            "local all all peer map=qiao",
+            "local replication postgres peer map=qiao",  # the copy that is a backup
+            "",
+        ]
 
 
 async def test_a_killed_server_recovers_what_was_committed(

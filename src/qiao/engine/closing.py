@@ -62,7 +62,7 @@ async def try_to_close(engine: Engine, payment: Payment) -> Payment:
     )
     if row is not None:
         last = (attempts[-1].channel, attempts[-1].product) if attempts else (metrics.NONE,) * 2
-        metrics.PAYMENTS.labels("closed", *last).inc()
+        metrics.count(metrics.PAYMENTS, "closed", *last)
         return read(Payment, row)
     return await payment_now(engine, payment.merchant_id, payment.payment_id)
 

@@ -229,12 +229,16 @@ class ApiKeys:
         """Whether it was a good key when this process saw it last."""
         return _digest(key) in self._held
 
+    def held(self, key: str) -> KnownKey | None:
+        """What ``find`` gives, where that is known without asking the database."""
+        found = self._held.get(_digest(key))
+        return found[1] if found is not None and time.monotonic() < found[0] else None
+
     async def find(self, key: str) -> KnownKey | None:
         """None for a key that nobody has, or that was revoked. It may have expired."""
+        if (held := self.held(key)) is not None:
+            return held
         digest = _digest(key)
-        held = self._held.get(digest)
-        if held is not None and time.monotonic() < held[0]:
-            return held[1]
         row = await self._engine.database.fetch_row(SQL.api_key_of_digest, digest)
         if row is None:
             self._held.pop(digest, None)

@@ -43,7 +43,7 @@ async def receive(
     try:
         account = await engine.accounts.of_id(merchant_id, account_id)
     except Missing:
-        metrics.NOTIFICATIONS.labels(metrics.NONE, "no_account").inc()
+        metrics.count(metrics.NOTIFICATIONS, metrics.NONE, "no_account")
         return NOBODY
     result, refusal = "failed", "not_authentic"
     try:
@@ -62,7 +62,7 @@ async def receive(
         )
         return account.channel.acknowledge(accepted=False)
     finally:
-        metrics.NOTIFICATIONS.labels(account.channel_id, result).inc()
+        metrics.count(metrics.NOTIFICATIONS, account.channel_id, result)
     return account.channel.acknowledge(accepted=True)
 
 

@@ -202,7 +202,7 @@ async def _not_taken(
 
 
 def count_accepted() -> None:
-    metrics.PAYMENTS.labels("accepted", metrics.NONE, metrics.NONE).inc()
+    metrics.count(metrics.PAYMENTS, "accepted", metrics.NONE, metrics.NONE)
 
 
 async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | None:

@@ -101,7 +101,7 @@ async def refund(
             field="amount",
             remedy="refund at most what is left; refunds on their way count",
         )
-    metrics.REFUNDS.labels(paid[0].channel, RefundState.REQUESTED).inc()
+    metrics.count(metrics.REFUNDS, paid[0].channel, RefundState.REQUESTED)
     return await work(engine, read(Refund, row))
 
 
@@ -249,7 +249,7 @@ async def _move(
 
 def _count(happened: bool, channel: str, outcome: str) -> None:
     if happened:
-        metrics.REFUNDS.labels(channel, outcome).inc()
+        metrics.count(metrics.REFUNDS, channel, outcome)
 
 
 async def refund_now(engine: Engine, merchant_id: str, refund_id: str) -> Refund:

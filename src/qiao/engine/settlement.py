@@ -157,8 +157,8 @@ async def settle_at_once(
     if paid is None:
         return False
     link_to(paid["traceparent"])
-    metrics.PAYMENTS.labels("paid", paid["channel"], paid["product"]).inc()
-    metrics.ATTEMPTS.labels(paid["channel"], paid["product"], "succeeded").inc()
+    metrics.count(metrics.PAYMENTS, "paid", paid["channel"], paid["product"])
+    metrics.count(metrics.ATTEMPTS, paid["channel"], paid["product"], "succeeded")
     return True
 
 
@@ -190,9 +190,9 @@ async def _book_surplus(engine: Engine, attempt: Attempt, outcome: Succeeded) ->
             SURPLUS_REASON,
         )
     link_to(attempt.traceparent)
-    metrics.PAYMENTS.labels("surplus", attempt.channel, attempt.product).inc()
-    metrics.ATTEMPTS.labels(attempt.channel, attempt.product, AttemptState.SURPLUS).inc()
-    metrics.REFUNDS.labels(attempt.channel, "requested").inc()
+    metrics.count(metrics.PAYMENTS, "surplus", attempt.channel, attempt.product)
+    metrics.count(metrics.ATTEMPTS, attempt.channel, attempt.product, AttemptState.SURPLUS)
+    metrics.count(metrics.REFUNDS, attempt.channel, "requested")
 
 
 async def _move(
@@ -224,5 +224,5 @@ async def _move(
     if row is None:
         return None
     if state is not attempt.state:
-        metrics.ATTEMPTS.labels(attempt.channel, attempt.product, state).inc()
+        metrics.count(metrics.ATTEMPTS, attempt.channel, attempt.product, state)
     return read(Attempt, row)

@@ -193,10 +193,10 @@ async def deliver(engine: Engine, merchant_id: str, event_id: str, endpoint_id: 
     await engine.database.execute(
         SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
     )
-    metrics.WEBHOOKS.labels("retry" if retry_after else state).inc()
+    metrics.count(metrics.WEBHOOKS, "retry" if retry_after else state)
     if error is None:
         age = (engine.now() - row["created_at"]).total_seconds()
-        metrics.WEBHOOK_AGE_SECONDS.observe(max(age, 0.0))
+        metrics.observe(metrics.WEBHOOK_AGE_SECONDS, max(age, 0.0))
     return Try(delivered=error is None, again_seconds=retry_after)
 
 

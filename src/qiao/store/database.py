@@ -107,6 +107,9 @@ class Database:
         try:
             with _translated(lambda: _is_closed(raw)):
                 return await raw.fetch(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._leave(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -115,6 +118,9 @@ class Database:
         try:
             with _translated(lambda: _is_closed(raw)):
                 return await raw.fetchrow(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._leave(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -123,6 +129,9 @@ class Database:
         try:
             with _translated(lambda: _is_closed(raw)):
                 return await raw.fetchval(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._leave(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -131,6 +140,9 @@ class Database:
         try:
             with _translated(lambda: _is_closed(raw)):
                 return await raw.execute(sql, *args, timeout=_timeout_seconds())
+        except StoreUnavailable as error:
+            await self._leave(raw, error)
+            raise
         finally:
             await self._give_back(raw)
 
@@ -162,12 +174,7 @@ class Database:
         try:
             yield connection
         except StoreUnavailable as error:
-            # A server that was demoted under us: it answers, and no connection to it is of use.
-            if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
-                await self._pool.expire_connections()
-            if isinstance(error.__cause__, asyncpg.InternalClientError):
-                with suppress(asyncpg.InterfaceError):  # it has been taken back already
-                    raw.terminate()
+            await self._leave(raw, error)
             raise
         finally:
             connection._ended = True  # noqa: SLF001
@@ -181,13 +188,23 @@ class Database:
         begun = time.perf_counter()
         try:
             with _translated(lambda: True):
-                seconds = within_deadline(ACQUIRE_TIMEOUT_SECONDS)
-                raw = await self._pool.acquire(timeout=seconds if waits else None)
+                raw = await self._pool.acquire(
+                    timeout=within_deadline(ACQUIRE_TIMEOUT_SECONDS) if waits else None
+                )
         except BaseException:
             self._taken -= 1
             raise
-        metrics.DATABASE_WAIT_SECONDS.observe(time.perf_counter() - begun)
+        metrics.observe(metrics.DATABASE_WAIT_SECONDS, time.perf_counter() - begun)
         return raw
+
+    async def _leave(self, raw: "PoolConnectionProxy[Record]", error: StoreUnavailable) -> None:
+        """Use no more what cannot serve any more, so that the next who asks gets another."""
+        # A server that was demoted under us: it answers, and no connection to it is of use.
+        if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
+            await self._pool.expire_connections()
+        if isinstance(error.__cause__, asyncpg.InternalClientError):
+            with suppress(asyncpg.InterfaceError):  # it has been taken back already
+                raw.terminate()
 
     async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
         # What was asked for has happened or has failed by now; this changes neither.

@@ -306,10 +306,10 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the others go on
             return self._failed(held, error)
         finally:
-            metrics.JOB_SECONDS.labels(job.kind).observe(_monotonic() - begun)
+            metrics.observe(metrics.JOB_SECONDS, _monotonic() - begun, job.kind)
 
     def _failed(self, held: _Held, error: BaseException) -> _Ended:
-        metrics.JOBS.labels(held.job.kind, "failed").inc()
+        metrics.count(metrics.JOBS, held.job.kind, "failed")
         name = type(error).__name__
         text = f"{name}: {error}" if isinstance(error, QiaoError) else name
         raised_in = traceback.extract_tb(error.__traceback__)[-1]
@@ -324,7 +324,7 @@ class Worker:
 
 
 def _ended(held: _Held, verdict: Verdict) -> _Ended:
-    metrics.JOBS.labels(held.job.kind, type(verdict).__name__.lower()).inc()
+    metrics.count(metrics.JOBS, held.job.kind, type(verdict).__name__.lower())
     match verdict:
         case Done():
             return _Ended(held=held, verdict="done")

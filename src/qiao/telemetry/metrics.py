@@ -5,7 +5,8 @@ and routes are all that tells the series apart. Counters tell rates, not the tru
 which the books do.
 """
 
-from typing import Final, Protocol
+from functools import lru_cache
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 from prometheus_client import (
@@ -112,6 +113,22 @@ ANOMALIES_OPEN = _gauge("qiao_anomalies_open", "What may not happen and did, unr
 SNAPSHOT_TIMESTAMP_SECONDS = _gauge(
     "qiao_snapshot_timestamp_seconds", "When the gauges of the database were last read."
 )
+
+
+@lru_cache(maxsize=10_000)
+def _series(metric: Any, labels: tuple[str, ...]) -> Any:
+    """Held, because looking a series up by its labels costs more than counting."""
+    return metric.labels(*labels) if labels else metric
+
+
+def count(metric: Counter, *labels: str) -> None:
+    """One more, in the series of these labels."""
+    _series(metric, labels).inc()
+
+
+def observe(metric: Histogram, seconds: float, *labels: str) -> None:
+    """It took so many seconds, in the series of these labels."""
+    _series(metric, labels).observe(seconds)
 
 
 class Pool(Protocol):

@@ -1,7 +1,7 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
 from collections.abc import MutableMapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
 from litestar import Request
@@ -9,6 +9,7 @@ from litestar.connection import ASGIConnection
 from litestar.di import NamedDependency
 from litestar.handlers.base import BaseRouteHandler
 
+from qiao.engine.actors import Actor
 from qiao.engine.key_policy import KeyPolicy, KeyScope
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
@@ -51,8 +52,9 @@ async def require_key(
 
 async def who_asks(doors: Doors, request: HttpScope, needed: KeyScope | None) -> Scope:
     """Whose API key the request brings, if it may ask this just now. Raises Refused."""
-    key, address, known = _key(request), _address(request), None
-    if key:
+    key, address = _key(request), _address(request)
+    known = doors.keys.held(key) if key else None
+    if key and known is None:
         # Not even looked up; but a good key is let in, whoever guesses behind the same address.
         if not doors.keys.holds(key) and (taken := doors.limits.is_guessing(address or "")):
             raise _too_many(request, taken, "too many wrong keys came from this address")
@@ -78,7 +80,8 @@ async def who_asks(doors: Doors, request: HttpScope, needed: KeyScope | None) ->
     if not policy.allows(needed):
         raise _lacks(needed)
     doors.keys.note_use(known, address)
-    return replace(scope, actor=replace(scope.actor, origin=address))
+    actor = Actor(kind=scope.actor.kind, id=scope.actor.id, origin=address)
+    return Scope(merchant_id=scope.merchant_id, live=scope.live, app_id=scope.app_id, actor=actor)
 
 
 def _check_key(doors: Doors, policy: KeyPolicy, address: str | None) -> None:
@@ -90,7 +93,7 @@ def _check_key(doors: Doors, policy: KeyPolicy, address: str | None) -> None:
             field="Authorization",
             remedy="ask from an address of the key's list; behind a proxy, see trusted_proxies",
         )
-    if policy.has_expired(doors.engine.now()):
+    if policy.expires_at is not None and policy.has_expired(doors.engine.now()):
         raise Refused(
             401,
             "key_expired",

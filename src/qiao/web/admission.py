@@ -32,9 +32,9 @@ UNLIMITED_PATHS: Final = ("/health", "/livez", "/readyz", "/metrics")
 
 def kind_of(method: str, path: str) -> Kind | None:
     """None for what is always let in."""
-    parts = path.strip("/").split("/")
     if path in UNLIMITED_PATHS:
         return None
+    parts = path.strip("/").split("/")
     if parts[0] == "notify":
         return Kind.NOTIFY
     if parts[0] == "order" or (parts[:2] == ["v1", "refunds"] and len(parts) > 2):
@@ -53,6 +53,7 @@ class Admission:
         self._ceilings = {kind: max(1, int(slots * share)) for kind, share in SHARES.items()}
         self._taken = 0
         self._turns = {kind: Turns() for kind in Kind}
+        self._by_weight = [(self._turns[kind], self._ceilings[kind]) for kind in reversed(Kind)]
 
     def room(self, kind: Kind) -> int:
         """How many more of a kind would find a slot or a place to wait for one."""
@@ -72,7 +73,7 @@ class Admission:
     def leave(self) -> None:
         """Give the slot to whoever matters most of those who may have it."""
         self._taken -= 1
-        for kind in reversed(Kind):
-            while self._turns[kind] and self._taken < self._ceilings[kind]:
+        for turns, ceiling in self._by_weight:
+            while turns and self._taken < ceiling:
                 self._taken += 1
-                self._turns[kind].give()
+                turns.give()

@@ -37,54 +37,75 @@ def observed(app: ASGIApp) -> ASGIApp:
 
 async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
     begun = time.perf_counter()
-    headers = dict(scope["headers"])
-    request_id = read_request_id(headers.get(b"x-request-id"))
-    method = method_label(scope["method"])
-    status = 500
+    request_id = read_request_id(_header(scope, b"x-request-id"))
+    answer = _Answer(send, request_id)
+    held = structlog.contextvars.bind_contextvars(request_id=request_id)
+    try:
+        if tracing.is_on():
+            await _trace(app, scope, receive, answer)
+        else:
+            await app(scope, receive, answer)
+    finally:
+        seconds = time.perf_counter() - begun
+        route, method = _route(scope), method_label(scope["method"])
+        metrics.count(metrics.HTTP_REQUESTS, route, method, str(answer.status))
+        metrics.observe(metrics.HTTP_SECONDS, seconds, route, method)
+        (log.debug if route in PROBES else log.info)(
+            "request",
+            route=route,
+            method=method,
+            status=answer.status,
+            milliseconds=round(seconds * 1000, 1),
+        )
+        structlog.contextvars.reset_contextvars(**held)
 
-    async def answer(message: Message) -> None:
-        nonlocal status
+
+class _Answer:
+    """Sends on, with the request's id; ``status`` is what was answered."""
+
+    __slots__ = ("_send", "request_id", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self.request_id = request_id
+        self.status = 500
+
+    async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            status = message["status"]
-            message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode())]
-        await send(message)
+            self.status = message["status"]
+            message["headers"] = [*message["headers"], (b"x-request-id", self.request_id.encode())]
+        await self._send(message)
 
+
+async def _trace(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: _Answer) -> None:
     parent = {}
-    if scope["path"].startswith(OF_PROGRAMS) and tracing.is_on():
-        parent = {
-            name.decode("latin-1"): headers[name].decode("latin-1")
-            for name in (b"traceparent", b"tracestate")
-            if name in headers
-        }
-    with (
-        structlog.contextvars.bound_contextvars(request_id=request_id),
-        tracing.span(
-            method,
-            tracing.SpanKind.SERVER,
-            parent=parent,
-            http__request__method=method,
-            qiao__request_id=request_id,
-        ) as span,
-    ):
+    if scope["path"].startswith(OF_PROGRAMS):
+        given = {name: _header(scope, name.encode()) for name in ("traceparent", "tracestate")}
+        parent = {name: text.decode("latin-1") for name, text in given.items() if text is not None}
+    method = method_label(scope["method"])
+    with tracing.span(
+        method,
+        tracing.SpanKind.SERVER,
+        parent=parent,
+        http__request__method=method,
+        qiao__request_id=answer.request_id,
+    ) as span:
         try:
             await app(scope, receive, answer)
         finally:
-            seconds = time.perf_counter() - begun
-            route = scope.get("path_template") or metrics.NONE
-            metrics.HTTP_REQUESTS.labels(route, method, str(status)).inc()
-            metrics.HTTP_SECONDS.labels(route, method).observe(seconds)
-            span.update_name(f"{method} {route}")
-            span.set_attribute("http.route", route)
-            span.set_attribute("http.response.status_code", status)
-            if status >= 500:
+            span.update_name(f"{method} {_route(scope)}")
+            span.set_attribute("http.route", _route(scope))
+            span.set_attribute("http.response.status_code", answer.status)
+            if answer.status >= 500:
                 span.set_status(tracing.FAILED)
-            (log.debug if route in PROBES else log.info)(
-                "request",
-                route=route,
-                method=method,
-                status=status,
-                milliseconds=round(seconds * 1000, 1),
-            )
+
+
+def _route(scope: HTTPScope) -> str:
+    return scope.get("path_template") or metrics.NONE
+
+
+def _header(scope: HTTPScope, wanted: bytes) -> bytes | None:
+    return next((text for name, text in scope["headers"] if name == wanted), None)
 
 
 def method_label(method: str) -> str:

@@ -75,7 +75,7 @@ class Protection:
         if kind is None or self.draining:
             return None
         if self._coming[kind] >= self._admission.room(kind):
-            metrics.HTTP_REQUESTS.labels(metrics.NONE, method_label(method), "503").inc()
+            metrics.count(metrics.HTTP_REQUESTS, metrics.NONE, method_label(method), "503")
             return REFUSALS[kind]
         # Hundreds may arrive in one turn of the event loop, before any of their tasks has run.
         if not self._coming.total():
