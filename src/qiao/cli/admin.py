@@ -24,6 +24,7 @@ from qiao.engine.actors import Actor
 from qiao.engine.key_policy import KeyPolicy, KeyScope
 from qiao.engine.merchants import (
     ApiKey,
+    ApiKeys,
     api_keys,
     issue_api_key,
     merchant_name,
@@ -32,6 +33,7 @@ from qiao.engine.merchants import (
 )
 from qiao.engine.organisations import show_app
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.signing import SigningAlgorithm, SigningKey
 from qiao.store.database import open_database
 from qiao.store.distribution import Distribution, read_distribution
 from qiao.store.migrate import SchemaStatus, migrate, status
@@ -83,11 +85,19 @@ def issue(
         list[str] | None,
         typer.Option("--allow", help="An address or network it may be used from. Any without."),
     ] = None,
+    sign_with: Annotated[
+        SigningAlgorithm | None,
+        typer.Option(help="Take only requests that are signed, as RFC 9421 says."),
+    ] = None,
+    public_key: Annotated[
+        Path | None, typer.Option(help="Of rsa-v1_5-sha256: a file in PEM.", dir_okay=False)
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """A new API key. It is shown only here."""
+    """A new API key. It is shown only here, and so is its secret for hmac-sha256."""
+    signing = _signing(sign_with, public_key)
 
-    async def work(engine: Engine) -> str:
+    async def work(engine: Engine) -> tuple[str, str]:
         await check_merchant(engine, merchant_id)
         if app is not None:
             await show_app(engine, merchant_id, app)
@@ -98,9 +108,33 @@ def issue(
             networks=addresses or None,
         )
         scope = Scope(merchant_id=merchant_id, live=live, app_id=app, actor=operator())
-        return await issue_api_key(engine, scope, policy=policy)
+        key = await issue_api_key(engine, scope, policy=policy, signing=signing)
+        found = await ApiKeys(engine).find(key)
+        assert found is not None  # noqa: S101 - it was issued just now
+        return key, found.scope.actor.id
 
-    show_fields({"api_key": with_engine(work), "live": live}, as_json=as_json)
+    key, key_id = with_engine(work)
+    shown = {"api_key": key, "live": live, "api_key_id": key_id}
+    if signing is not None and signing.algorithm is SigningAlgorithm.HMAC_SHA256:
+        shown["signing_secret"] = signing.material.decode()
+    show_fields(shown, as_json=as_json)
+
+
+def _signing(algorithm: SigningAlgorithm | None, public_key: Path | None) -> SigningKey | None:
+    if (algorithm is SigningAlgorithm.RSA_SHA256) != (public_key is not None):
+        raise InvalidInput(
+            "goes with rsa-v1_5-sha256, and only with it",
+            field="public_key",
+            remedy="give --sign-with rsa-v1_5-sha256 and --public-key FILE",
+        )
+    if public_key is None:
+        return None if algorithm is None else SigningKey.new_secret()
+    try:
+        return SigningKey.of_public_key(public_key.read_bytes())
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot be read: {error.strerror}", field=str(public_key), remedy="name a file"
+        ) from None
 
 
 @key.command("rotate")

@@ -21,6 +21,7 @@ from qiao.engine.errors import Conflict, Missing
 from qiao.engine.key_policy import KeyPolicy
 from qiao.engine.organisations import check_name, show_organisation
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.signing import SigningAlgorithm, SigningKey
 from qiao.store.database import Queries
 from qiao.store.sql import load_statements
 
@@ -52,6 +53,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     scopes: list[str] | None = None
     expires_at: datetime | None = None
     allowed_addresses: list[str] | None = None
+    signing_algorithm: str | None = None
     replaced_by: str | None = None
     last_used_at: datetime | None = None
     last_used_from: str | None = None
@@ -98,17 +100,19 @@ async def issue_api_key(
     *,
     key: str | None = None,
     policy: KeyPolicy = KeyPolicy(),  # noqa: B008 - frozen
+    signing: SigningKey | None = None,
 ) -> str:
     """A new key for the scope, or the given one, which only development should ever give.
 
-    It is a key of the scope's app, where the scope has one. Raises Missing, InvalidInput.
+    It is a key of the scope's app, where the scope has one. With ``signing`` every request must be
+    signed. Raises Missing, InvalidInput.
     """
     if policy.has_expired(engine.now()):
         raise InvalidInput("it is over already", field="expires_at", remedy="give a later time")
     key = key or _new_key(live=scope.live)
     async with engine.database.transaction() as queries:
         try:
-            key_id = await _add(engine, queries, scope, key, policy)
+            key_id = await _add(engine, queries, scope, key, policy, signing)
         except asyncpg.ForeignKeyViolationError as error:
             if scope.app_id is None:
                 raise
@@ -116,7 +120,8 @@ async def issue_api_key(
         if key_id is not None:
             columns = zip(POLICY_COLUMNS, policy.columns(), strict=True)
             limited = [name for name, value in columns if value is not None]
-            own = ["app_id"] if scope.app_id else []
+            given = {"app_id": scope.app_id, "signing": signing}
+            own = [name for name, value in given.items() if value is not None]
             await record_for(
                 engine, queries, scope, "api_key.issued", key_id, fields=[*own, *limited]
             )
@@ -133,7 +138,8 @@ async def rotate_api_key(
 ) -> str:
     """A new key that may do what the old one may; the old one ends after ``overlap``.
 
-    A key that was to end at a time gives one that lasts as long as the old one would have. Raises
+    A key that was to end at a time gives one that lasts as long as the old one would have. What
+    its requests are signed with stays. Raises
     Missing, InvalidInput, and Conflict when the key works no more or was replaced already.
     """
     parse_id(IdKind.API_KEY, api_key_id, field="api_key_id")
@@ -158,7 +164,8 @@ async def rotate_api_key(
         policy = replace(old, expires_at=None if lasts is None else now + lasts)
         scope = Scope(merchant_id=merchant_id, live=row["live"], app_id=row["app_id"], actor=actor)
         key = _new_key(live=row["live"])
-        new_id = await _add(engine, queries, scope, key, policy)
+        signing = _signing(engine, row)
+        new_id = await _add(engine, queries, scope, key, policy, signing)
         await queries.execute(SQL.replace_api_key, merchant_id, api_key_id, new_id, now + overlap)
         await record_for(
             engine, queries, scope, "api_key.rotated", api_key_id, fields=["expires_at"]
@@ -168,7 +175,12 @@ async def rotate_api_key(
 
 
 async def _add(
-    engine: Engine, queries: Queries, scope: Scope, key: str, policy: KeyPolicy
+    engine: Engine,
+    queries: Queries,
+    scope: Scope,
+    key: str,
+    policy: KeyPolicy,
+    signing: SigningKey | None,
 ) -> str | None:
     """The new key's id; None when the key is there already."""
     key_id: str | None = await queries.fetch_value(
@@ -180,8 +192,19 @@ async def _add(
         f"{key[: len(KEY_PREFIX[scope.live]) + 4]}…",
         scope.app_id,
         *policy.columns(),
+        None if signing is None else signing.algorithm,
+        None if signing is None else engine.seal.close(signing.material),
     )
     return key_id
+
+
+def _signing(engine: Engine, row: asyncpg.Record) -> SigningKey | None:
+    if row["signing_algorithm"] is None:
+        return None
+    return SigningKey(
+        algorithm=SigningAlgorithm(row["signing_algorithm"]),
+        material=engine.seal.open(row["sealed_signing_key"]),
+    )
 
 
 async def api_keys(engine: Engine, merchant_id: str) -> list[ApiKey]:
@@ -206,10 +229,11 @@ async def revoke_api_key(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownKey:
-    """Whose a key is, and what it may do."""
+    """Whose a key is, what it may do, and with what its requests must be signed, if at all."""
 
     scope: Scope
     policy: KeyPolicy
+    signing: SigningKey | None = None
 
 
 class ApiKeys:
@@ -249,7 +273,9 @@ class ApiKeys:
             app_id=row["app_id"],
             actor=Actor(kind="api_key", id=row["api_key_id"]),
         )
-        known = KnownKey(scope=scope, policy=KeyPolicy.of_row(row))
+        known = KnownKey(
+            scope=scope, policy=KeyPolicy.of_row(row), signing=_signing(self._engine, row)
+        )
         if len(self._held) >= MAX_HELD:
             self._held.clear()
         self._held[digest] = (time.monotonic() + HELD_SECONDS, known)

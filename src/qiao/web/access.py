@@ -1,6 +1,6 @@
 """Who asks: the API key of the request, and what every handler works with."""
 
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, cast
 
@@ -15,6 +15,7 @@ from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
 from qiao.web.limits import Limits, Taken, note_rate
 from qiao.web.problems import Refused
+from qiao.web.signatures import Signatures
 
 HttpScope: TypeAlias = MutableMapping[str, Any]
 TheEngine: TypeAlias = NamedDependency[Engine]
@@ -29,6 +30,7 @@ class Doors:
     engine: Engine
     keys: ApiKeys
     limits: Limits = field(default_factory=Limits)
+    signatures: Signatures = field(default_factory=Signatures)
 
 
 def doors_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Doors:
@@ -46,12 +48,23 @@ async def require_key(
 ) -> None:
     """A guard: lets in who brings an API key, and remembers whose it is. Raises Refused."""
     connection.scope["state"]["merchant"] = await who_asks(
-        doors_of(connection), cast("Any", connection.scope), handler.opt.get(NEEDS)
+        doors_of(connection),
+        cast("Any", connection.scope),
+        handler.opt.get(NEEDS),
+        cast("Request[Any, Any, Any]", connection).body,
     )
 
 
-async def who_asks(doors: Doors, request: HttpScope, needed: KeyScope | None) -> Scope:
-    """Whose API key the request brings, if it may ask this just now. Raises Refused."""
+async def who_asks(
+    doors: Doors,
+    request: HttpScope,
+    needed: KeyScope | None,
+    body: Callable[[], Awaitable[bytes]],
+) -> Scope:
+    """Whose API key the request brings, if it may ask this just now. Raises Refused.
+
+    ``body`` is asked for only where the key's requests must be signed.
+    """
     key, address = _key(request), _address(request)
     known = doors.keys.held(key) if key else None
     if key and known is None:
@@ -77,6 +90,8 @@ async def who_asks(doors: Doors, request: HttpScope, needed: KeyScope | None) ->
         note_rate(request, taken)
         if not taken.admitted:
             raise _too_many(request, taken, "this key asks more often than it may")
+    if known.signing is not None:
+        doors.signatures.check(doors.engine, known, request, await body())
     if not policy.allows(needed):
         raise _lacks(needed)
     doors.keys.note_use(known, address)

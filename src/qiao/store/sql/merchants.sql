@@ -6,13 +6,14 @@ RETURNING merchant_id;
 
 -- name: add_api_key
 INSERT INTO api_key (merchant_id, api_key_id, live, digest, hint, app_id, scopes, expires_at,
-                     allowed_addresses)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+                     allowed_addresses, signing_algorithm, sealed_signing_key)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
 ON CONFLICT (digest) DO NOTHING
 RETURNING api_key_id;
 
 -- name: api_key_of_digest
-SELECT merchant_id, live, api_key_id, app_id, scopes, expires_at, allowed_addresses
+SELECT merchant_id, live, api_key_id, app_id, scopes, expires_at, allowed_addresses,
+       signing_algorithm, sealed_signing_key
 FROM api_key WHERE digest = $1 AND revoked_at IS NULL;
 
 -- name: lock_api_key

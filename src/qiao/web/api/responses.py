@@ -21,7 +21,7 @@ def refusals(*statuses: int) -> dict[int, ResponseSpec]:
 ANYWHERE = (400, 401, 403, 408, 429, 503, 504)
 DESCRIPTIONS = {
     400: "The request is wrong; `field` and `remedy` say where and what to do. Nothing changed.",
-    401: "The API key is missing, unknown, revoked or expired.",
+    401: "The API key is missing, unknown, revoked or expired, or its signature is not good.",
     403: "The API key lacks the scope for this, or may not be used from this address.",
     404: "There is no such thing, for this merchant and in this key's mode.",
     408: "The body did not arrive in time. Nothing changed.",
