@@ -84,6 +84,41 @@ def test_keys(ask: Callable[..., Any], run: Run) -> None:
     assert made["api_key"] not in shown
 
 
+def test_keys_whose_requests_are_signed(
+    ask: Callable[..., Any], run: Run, settings: dict[str, str], tmp_path: Path
+) -> None:
+    merchant = ask("merchant", "add", "Tea shop")["merchant_id"]
+    file = tmp_path / "key.pem"
+    file.write_text(settings["alipay_public_key"])
+    shared = ask("key", "issue", merchant, "--sign-with", "hmac-sha256")
+    assert shared["signing_secret"].startswith("sig_")
+    own = ask("key", "issue", merchant, "--sign-with", "rsa-v1_5-sha256", "--public-key", str(file))
+    assert "signing_secret" not in own
+    assert [
+        (one["api_key_id"], one["signing_algorithm"]) for one in ask("key", "list", merchant)
+    ] == [(shared["api_key_id"], "hmac-sha256"), (own["api_key_id"], "rsa-v1_5-sha256")]
+    for wrong in (
+        ("--sign-with", "rsa-v1_5-sha256"),
+        ("--public-key", str(file)),
+        ("--sign-with", "rsa-v1_5-sha256", "--public-key", str(tmp_path / "none")),
+    ):
+        assert run("key", "issue", merchant, *wrong).returncode == 2
+
+
+def test_limits(ask: Callable[..., Any], run: Run) -> None:
+    merchant = ask("merchant", "add", "Tea shop")["merchant_id"]
+    where = ("--channel", "alipay", "--time-zone", "Asia/Shanghai", "--live")
+    made = ask("limit", "set", merchant, "daily_amount", "1000000", *where)
+    assert "used_today" not in made
+    [listed] = ask("limit", "list", merchant)
+    assert listed == {**made, "used_today": 0}
+    assert (listed["channel"], listed["live"], listed["currency"]) == ("alipay", True, "CNY")
+    assert "Asia/Shanghai" in run("limit", "list", merchant).stdout
+    assert run("limit", "remove", merchant, made["limit_id"]).returncode == 0
+    assert ask("limit", "list", merchant) == []
+    assert run("limit", "set", merchant, "amount", "1", "--time-zone", "Nowhere").returncode == 2
+
+
 @pytest.fixture(scope="module")
 def settings() -> dict[str, str]:
     """Of an account at Alipay, whose key is as good as any."""
