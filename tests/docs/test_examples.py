@@ -60,8 +60,9 @@ def examples(language: str) -> list[Example]:
 
 
 PYTHON: Final = {one.name: one.code for one in examples("python")}
-SHOWN_IN_PART: Final = {"docs/channels/conformance.md-0"}
-"""It names a harness that the reader writes; tests/channels/conformance holds whole ones."""
+SHOWN_IN_PART: Final = {"docs/channels/conformance.md-0", "docs/merchants.md-0"}
+"""The first names a harness that the reader writes; tests/channels/conformance holds whole ones.
+The other needs a key that signs; tests/web/test_signatures.py runs it."""
 AS_FUNCTIONS: Final = {"docs/webhooks.md-1", "docs/webhooks.md-2"}
 PRINTS: Final = {
     f"{README}-0": "Send your customer to http",

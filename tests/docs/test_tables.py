@@ -22,6 +22,8 @@ from qiao.channels.wechat.codes import (
     SHARING_REFUSALS,
     TRANSFER_REFUSALS,
 )
+from qiao.engine.key_policy import KeyScope
+from qiao.engine.payment_limits import LimitKind
 from qiao.engine.webhooks import EVENT_TYPES, RETRY_AFTER_SECONDS, TIMEOUT_SECONDS
 from qiao.simulators.kit.faults import FaultKind
 from qiao.simulators.kit.scenarios import ENTRIES
@@ -126,3 +128,8 @@ def test_versions_of_python() -> None:
     assert f"Python {', '.join(classified[:-1])} and {newest};" in text("README.md")
     assert f"Python {'、'.join(classified)}" in text("README.zh-CN.md")
     assert ".".join(map(str, sys.version_info[:2])) in classified
+
+
+def test_scopes_and_limits() -> None:
+    assert names(rows("docs/merchants.md", "## What a key may do")) == list(KeyScope)
+    assert names(rows("docs/merchants.md", "## Limits of payments")) == list(LimitKind)

@@ -103,11 +103,13 @@ async def test_what_fails_leaves_no_row(world: World) -> None:
 async def test_a_revoked_key_opens_nothing(world: World) -> None:
     key = await issue_api_key(world.engine, MINE)
     [issued] = await api_keys(world.engine, MINE.merchant_id)
-    scope = await ApiKeys(world.engine).scope_of(key)
+    known = await ApiKeys(world.engine).find(key)
+    assert known is not None
+    scope = known.scope
     assert scope == MINE
     assert scope.actor == Actor(kind="api_key", id=issued.api_key_id)
     await revoke_api_key(world.engine, MINE.merchant_id, issued.api_key_id)
-    assert await ApiKeys(world.engine).scope_of(key) is None
+    assert await ApiKeys(world.engine).find(key) is None
 
 
 async def test_many_at_once_make_one_chain(world: World) -> None:

@@ -11,6 +11,7 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import NORMAL_SIDE, LedgerAccount
 from qiao.domain.money import Money
 from qiao.engine.captures import capture
+from qiao.engine.actors import Actor
 from qiao.engine.closing import close
 from qiao.engine.ledger import Entry, balances, grows_by, prove, statement_of_account
 from qiao.engine.notifications import receive
@@ -86,7 +87,9 @@ async def paid_out(world: World, payee: str = "anna") -> Payment:
         payee=payee,
         description="wages",
     )
-    await request_transfer(world.engine, replace(world.scope, actor="key_maker"), order)
+    await request_transfer(
+        world.engine, replace(world.scope, actor=Actor(kind="operator", id="key_maker")), order
+    )
     return payment
 
 

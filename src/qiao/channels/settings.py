@@ -31,11 +31,18 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
                 remedy=f"see what {cls.__name__} takes in the channel's page",
             ) from None
 
+    @classmethod
+    def secrets(cls) -> frozenset[str]:
+        """The names of the settings that nobody is shown."""
+        fields = msgspec.inspect.type_info(cls).fields  # type: ignore[attr-defined]
+        return frozenset(info.name for info in fields if _is_secret(info.type))
+
     def __repr__(self) -> str:
+        hidden = self.secrets()
         shown = ", ".join(
-            f"{info.name}={getattr(self, info.name)!r}"
-            for info in msgspec.inspect.type_info(type(self)).fields  # type: ignore[attr-defined]
-            if not _is_secret(info.type)
+            f"{name}={getattr(self, name)!r}"
+            for name in self.__struct_fields__
+            if name not in hidden
         )
         return f"{type(self).__name__}({shown})"
 

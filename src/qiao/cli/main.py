@@ -8,14 +8,17 @@ from typing import Annotated
 import typer
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
-from qiao.cli.admin import account, database, key, merchant, settings
+from qiao.cli.admin import account, database, key, settings
 from qiao.cli.audit import audit
 from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
 from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
+from qiao.cli.limits import limit
 from qiao.cli.listen import listen
+from qiao.cli.organisations import app as apps
+from qiao.cli.organisations import merchant, organisation
 from qiao.cli.output import print_error
 from qiao.cli.payments import capture, close, pay, query, refund, void
 from qiao.cli.processes import serve, worker
@@ -51,9 +54,12 @@ app.add_typer(transfer, name="transfer", help="Pay money out.", rich_help_panel=
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
 for name, group, text in (
-    ("merchant", merchant, "Add merchants."),
-    ("key", key, "Issue, list and revoke API keys."),
-    ("account", account, "Add merchants' accounts at channels, or change them."),
+    ("organisation", organisation, "Organisations, which own merchants."),
+    ("merchant", merchant, "Merchants: who is paid."),
+    ("app", apps, "A merchant's apps: shops, tills, mini programs."),
+    ("key", key, "Issue, list, rotate and revoke API keys."),
+    ("account", account, "Merchants' accounts at channels."),
+    ("limit", limit, "How much merchants and apps may take."),
     ("ledger", ledger, "See the books, and prove that they are right."),
     ("audit", audit, "See who did what, and prove that nobody changed it."),
     ("config", settings, "Check this server's configuration."),

@@ -21,6 +21,7 @@ RANDOM_BYTES: Final = 10
 class IdKind(StrEnum):
     """The prefix of each kind of id."""
 
+    ORGANISATION = "org"
     MERCHANT = "mer"
     APP = "app"
     API_KEY = "key"
@@ -34,6 +35,7 @@ class IdKind(StrEnum):
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"
+    LIMIT = "lim"
 
 
 def new_id(kind: IdKind, *, now: datetime, random: bytes) -> str:

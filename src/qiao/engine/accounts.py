@@ -6,11 +6,13 @@ starts on an account that has changed or was disabled, for the statement that st
 ``version``.
 """
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
-from typing import Final
+from typing import Any, Final
+from urllib.parse import urlsplit
 
 import asyncpg
 import msgspec
@@ -18,10 +20,12 @@ import msgspec
 from qiao.channels.interface import Channel, ChannelType
 from qiao.channels.requests import Product
 from qiao.crypto.sealing import Seal, SealBroken
-from qiao.domain.errors import InvalidInput
+from qiao.domain.errors import InvalidInput, InvalidSettings
+from qiao.domain.ids import IdKind, parse_id
 from qiao.engine.actors import SYSTEM, Actor
 from qiao.engine.audit import record
 from qiao.engine.errors import Conflict, Missing
+from qiao.engine.records import read
 from qiao.store.clock import loop_seconds
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
@@ -29,6 +33,7 @@ from qiao.store.sql import load_statements
 SQL = load_statements("merchants")
 HELD_SECONDS: Final = 1.0
 MAX_HELD: Final = 10_000
+MASK: Final = "(secret)"
 
 
 def installed_channels() -> dict[str, ChannelType]:
@@ -46,10 +51,28 @@ class Account:
     live: bool
     channel: Channel
     version: datetime
+    app_id: str | None = None
+    """The only app that is paid through it; any where there is none."""
 
     @property
     def channel_id(self) -> str:
         return self.channel.manifest.id
+
+
+class AccountView(msgspec.Struct, frozen=True, kw_only=True):
+    """An account as operators see it; secrets are not shown, only that they are there."""
+
+    merchant_id: str
+    account_id: str
+    app_id: str | None
+    live: bool
+    channel: str
+    name: str
+    priority: int
+    enabled: bool
+    created_at: datetime
+    updated_at: datetime
+    settings: dict[str, Any] | None = None
 
 
 class Accounts:
@@ -79,9 +102,15 @@ class Accounts:
         name: str,
         settings: Mapping[str, object],
         priority: int = 0,
+        app_id: str | None = None,
+        allow_simulated: bool = False,
         actor: Actor = SYSTEM,
     ) -> str:
-        """Add an account, or change the one of that name; gives its id. Raises InvalidInput."""
+        """Add an account, or change the one of that name; gives its id. Raises InvalidInput.
+
+        With ``app_id`` it is for that app's payments, which prefer it, and for no others. A live
+        one whose settings lead to this machine is refused unless ``allow_simulated``.
+        """
         kind = self._channels.get(channel)
         if kind is None:
             raise InvalidInput(
@@ -90,13 +119,15 @@ class Accounts:
                 remedy=f"choose one of: {', '.join(sorted(self._channels))}",
             )
         kind.open(kind.settings.read(settings))
+        if live and not allow_simulated:
+            _refuse_simulated(settings)
         sealed = self._seal.close(msgspec.json.encode(dict(settings)))
-        values = (merchant_id, account_id, live, channel, name, sealed, priority)
+        values = (merchant_id, account_id, live, channel, name, sealed, priority, app_id)
         try:
             async with self._database.transaction() as queries:
                 before = await queries.fetch_row(SQL.lock_account, merchant_id, live, name)
                 given: str | None = await queries.fetch_value(SQL.put_account, *values)
-                changed = self._changed(before, settings, priority)
+                changed = self._changed(before, settings, priority, app_id)
                 if given is not None and changed:
                     await record(
                         queries,
@@ -110,6 +141,10 @@ class Accounts:
                     )
         except asyncpg.UniqueViolationError:  # the id is another account's
             given = None
+        except asyncpg.ForeignKeyViolationError as error:
+            if app_id is None:
+                raise
+            raise Missing("no such app", field="app_id", remedy="list the merchant's") from error
         self.forget(merchant_id)
         if given is None:
             raise Conflict(
@@ -120,6 +155,53 @@ class Accounts:
             )
         return given
 
+    async def views(self, merchant_id: str) -> list[AccountView]:
+        """All of the merchant's, disabled ones too, without their settings."""
+        rows = await self._database.fetch(SQL.all_accounts, merchant_id)
+        return [read(AccountView, row) for row in rows]
+
+    async def view(self, merchant_id: str, account_id: str) -> AccountView:
+        """One with its settings, secrets masked. Raises InvalidId, Missing."""
+        parse_id(IdKind.CHANNEL_ACCOUNT, account_id, field="account_id")
+        row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
+        if row is None:
+            raise _no_account()
+        return msgspec.structs.replace(read(AccountView, row), settings=self._masked(row))
+
+    async def enable(
+        self, merchant_id: str, account_id: str, *, enabled: bool, actor: Actor = SYSTEM
+    ) -> AccountView:
+        """Let attempts start on it, or no more: what was begun on it goes on. Raises Missing."""
+        parse_id(IdKind.CHANNEL_ACCOUNT, account_id, field="account_id")
+        async with self._database.transaction() as queries:
+            row = await queries.fetch_row(SQL.enable_account, merchant_id, account_id, enabled)
+            if row is None:
+                raise _no_account()
+            if row["changed"]:
+                await record(
+                    queries,
+                    "account.enabled" if enabled else "account.disabled",
+                    at=datetime.now(UTC),
+                    chain=merchant_id,
+                    actor=actor,
+                    subject_id=account_id,
+                    live=row["live"],
+                    fields=["enabled"],
+                )
+        self.forget(merchant_id)
+        return read(AccountView, row)
+
+    def _masked(self, row: asyncpg.Record) -> dict[str, Any]:
+        """The settings; where it is not known which are secret, all are."""
+        values: dict[str, Any] = msgspec.json.decode(self._seal.open(row["sealed_settings"]))
+        kind = self._channels.get(row["channel"])
+        try:
+            known = type(kind.settings.read(values)) if kind is not None else None
+        except InvalidSettings:
+            known = None
+        hidden = frozenset(values) if known is None else known.secrets()
+        return {name: MASK if name in hidden else value for name, value in values.items()}
+
     def forget(self, merchant_id: str) -> None:
         """Look the merchant's accounts up again: one has changed."""
         for key in [key for key in self._held if key[0] == merchant_id]:
@@ -128,18 +210,24 @@ class Accounts:
             self._usable.pop((merchant_id, live), None)
 
     def _changed(
-        self, before: asyncpg.Record | None, settings: Mapping[str, object], priority: int
+        self,
+        before: asyncpg.Record | None,
+        settings: Mapping[str, object],
+        priority: int,
+        app_id: str | None,
     ) -> list[str]:
         """The names of the fields that are not as they were before."""
         if before is None:
-            return ["priority", *(f"settings.{name}" for name in settings)]
+            own = ["app_id"] if app_id else []
+            return ["priority", *own, *(f"settings.{name}" for name in settings)]
         try:
             old = msgspec.json.decode(self._seal.open(before["sealed_settings"]))
         except SealBroken:  # its key is gone: what it was is not known
             old = {}
         new = msgspec.json.decode(msgspec.json.encode(dict(settings)))
         names = [name for name in {*old, *new} if old.get(name) != new.get(name)]
-        moved = ["priority"] if before["priority"] != priority else []
+        given = {"priority": priority, "app_id": app_id}
+        moved = [name for name, value in given.items() if before[name] != value]
         return [*moved, *(f"settings.{name}" for name in names)]
 
     async def of_id(self, merchant_id: str, account_id: str) -> Account:
@@ -179,8 +267,16 @@ class Accounts:
         found: dict[str, object] = msgspec.json.decode(self._seal.open(rows[0]["sealed_settings"]))
         return found
 
-    async def usable(self, merchant_id: str, *, live: bool) -> list[Account]:
-        """The enabled accounts, in the order in which they are to be tried."""
+    async def usable(
+        self, merchant_id: str, *, live: bool, app_id: str | None = None
+    ) -> list[Account]:
+        """The enabled accounts that an app may use, in the order in which they are to be tried:
+        its own before those that are for any."""
+        every = await self._enabled(merchant_id, live=live)
+        own = [account for account in every if app_id is not None and account.app_id == app_id]
+        return [*own, *(account for account in every if account.app_id is None)]
+
+    async def _enabled(self, merchant_id: str, *, live: bool) -> list[Account]:
         key = (merchant_id, live)
         held = self._usable.get(key)
         if held is not None and loop_seconds() < held[0]:
@@ -194,7 +290,14 @@ class Accounts:
         return accounts
 
     async def choose(
-        self, merchant_id: str, *, live: bool, channel: str, product: Product, currency: str
+        self,
+        merchant_id: str,
+        *,
+        live: bool,
+        channel: str,
+        product: Product,
+        currency: str,
+        app_id: str | None = None,
     ) -> Account:
         """The first account that can do it. Raises InvalidInput naming what none can."""
         if channel not in self._channels:
@@ -203,7 +306,7 @@ class Accounts:
                 field="method.channel",
                 remedy=f"choose one of: {', '.join(sorted(self._channels))}",
             )
-        accounts = await self.usable(merchant_id, live=live)
+        accounts = await self.usable(merchant_id, live=live, app_id=app_id)
         mine = [account for account in accounts if account.channel_id == channel]
         if not mine:
             raise InvalidInput(
@@ -234,6 +337,39 @@ class Accounts:
             live=row["live"],
             channel=kind.open(settings),
             version=row["updated_at"],
+            app_id=row["app_id"],
         )
         self._opened[key] = account
         return account
+
+
+def _no_account() -> Missing:
+    return Missing("no such account", field="account_id", remedy="list them: qiao account list")
+
+
+def _refuse_simulated(settings: Mapping[str, object]) -> None:
+    """Raises InvalidInput where a setting is an address on this machine, as a simulator's is."""
+    for name, value in settings.items():
+        if isinstance(value, str) and _leads_here(value):
+            raise InvalidInput(
+                "a live account would speak to this machine, where only a simulator listens",
+                field=f"settings.{name}",
+                remedy="give the channel's own address, or put a test account; "
+                "--allow-simulated, if no real money is meant",
+            )
+
+
+def _leads_here(url: str) -> bool:
+    try:
+        host = (urlsplit(url).hostname or "").rstrip(".")
+    except ValueError:
+        return False
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
+        address = address.ipv4_mapped
+    return address.is_loopback or address.is_unspecified

@@ -20,6 +20,8 @@ from qiao.engine import holds
 from qiao.engine.accounts import Account
 from qiao.engine.calls import Verb, call
 from qiao.engine.errors import Conflict
+from qiao.engine.organisations import check_taking
+from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
@@ -73,7 +75,8 @@ async def attempt(
     """Ask the channel for the payment; give back the attempt with what came of it.
 
     The same method again gives the attempt that still waits. Raises Missing, InvalidInput, and
-    Conflict when the payment is not open or an earlier attempt is not proven dead.
+    Conflict when the payment is not open, an earlier attempt is not proven dead, who is paid is
+    suspended, or a limit would be passed.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return await attempt_of_id(engine, scope.merchant_id, known)
@@ -89,6 +92,7 @@ async def attempt(
         if (started := await _start(engine, scope, payment, method, key)) is not None:
             return started
         engine.accounts.forget(scope.merchant_id)
+    await check_taking(engine, scope, payment.app_id)
     raise _not_open()
 
 
@@ -102,6 +106,7 @@ async def _start(
         channel=method.channel,
         product=method.product,
         currency=payment.currency,
+        app_id=payment.app_id,
     )
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)
@@ -127,6 +132,11 @@ async def _start(
     except asyncpg.UniqueViolationError:
         operation.close()
         raise _in_progress() from None
+    except asyncpg.PostgresError as error:
+        operation.close()
+        if (refused := limit_exceeded(error)) is not None:
+            raise refused from None
+        raise
     if row is None:
         operation.close()
         return None

@@ -3,7 +3,7 @@
 The first accepts the payment and commits its attempt as *sending*, before a byte goes out; the
 second settles what the channel said. Whatever is not usual goes the ordinary way, one step after
 the other, and so means the same: an order or a key that is known already, a method that cannot be
-used, an account that has just changed.
+used, an account that has just changed, a limit that would be passed.
 """
 
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
 from qiao.engine.attempts import LEASE, Method, attempt, creation, send
+from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
 from qiao.engine.records import Attempt, CaptureMode, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
@@ -70,6 +71,7 @@ async def _at_once(
             channel=method.channel,
             product=method.product,
             currency=order.amount.currency,
+            app_id=scope.app_id,
         )
         operation = creation(engine, account, new, method, reference)
     except InvalidInput:
@@ -87,10 +89,16 @@ async def _at_once(
             now,
             LEASE,
             cause,
+            scope.app_id,
             order.capture,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
+        return None
+    except asyncpg.PostgresError as error:
+        operation.close()
+        if limit_exceeded(error) is None:
+            raise
         return None
     if row is None:
         operation.close()

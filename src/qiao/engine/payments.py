@@ -15,6 +15,8 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
 from qiao.domain.money import Money
 from qiao.engine.errors import Conflict, Missing
+from qiao.engine.organisations import check_taking
+from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
@@ -167,22 +169,43 @@ class NewPayment:
 async def accept(
     engine: Engine, scope: Scope, order: Order, *, key: IdempotencyKey | None = None
 ) -> Accepted:
-    """Accept ``order`` once. Raises Conflict for a known order number or key of another order."""
+    """Accept ``order`` once.
+
+    Raises Conflict for a known order number or key of another order, when the app, its merchant or
+    the organisation is suspended, and when a limit would be passed.
+    """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return Accepted(payment=await show(engine, scope, known), created=False)
     try:
         row = await engine.database.fetch_row(
             SQL.accept_payment,
             *NewPayment.of(engine, order).values(engine, scope, key),
+            scope.app_id,
             order.capture,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "idempotency_key_once" and key is not None:
             return await accept(engine, scope, order, key=key)
         return Accepted(payment=await _known_order(engine, scope, order), created=False)
-    assert row is not None  # noqa: S101 - an INSERT … RETURNING without a condition
+    except asyncpg.PostgresError as error:
+        if (refused := limit_exceeded(error)) is not None:
+            raise refused from None
+        raise
+    if row is None:
+        return await _not_taken(engine, scope, order, key)
     count_accepted()
     return Accepted(payment=read(Payment, row), created=True)
+
+
+async def _not_taken(
+    engine: Engine, scope: Scope, order: Order, key: IdempotencyKey | None
+) -> Accepted:
+    """An order that was known before is shown, suspended or not. Raises Conflict."""
+    try:
+        return Accepted(payment=await _known_order(engine, scope, order), created=False)
+    except Missing:
+        await check_taking(engine, scope, scope.app_id)
+    return await accept(engine, scope, order, key=key)  # resumed meanwhile
 
 
 def count_accepted() -> None:

@@ -24,6 +24,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
 
     merchant_id: str
     payment_id: str
+    app_id: str | None = None
     live: bool
     order_id: str
     amount_minor: int

@@ -44,10 +44,14 @@ class Wake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """Whose data, and whether real money: every statement is limited to both. And who asks."""
+    """Whose data, and whether real money: every statement is limited to both. And who asks.
+
+    ``app_id`` is the merchant's app that asks, where one does: what it makes is the app's.
+    """
 
     merchant_id: str
     live: bool
+    app_id: str | None = field(default=None, compare=False)
     actor: Actor = field(default=SYSTEM, compare=False)
 
 

@@ -57,9 +57,10 @@ SUCCESS: Final = range(200, 300)
 
 
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go. ``event_types`` limits them; empty means all."""
+    """Where events go. ``event_types`` limits them, empty means all; so does ``app_id``."""
 
     endpoint_id: str
+    app_id: str | None = None
     url: str
     event_types: list[str]
     enabled: bool
@@ -120,6 +121,7 @@ async def add_endpoint(
             url,
             engine.seal.close(secret.encode()),
             sorted(set(event_types)),
+            scope.app_id,
         )
         await record_for(engine, queries, scope, "endpoint.added", endpoint_id)
     return _endpoint(row), secret

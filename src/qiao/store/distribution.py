@@ -20,6 +20,8 @@ from qiao.store.sql import load_statements
 SQL = load_statements("distribution")
 COLUMN: Final = "merchant_id"
 REFERENCE: Final = {
+    "organisation": "a row for each organisation; merchants refer to it",
+    "app": "a row for each app; keys, which are a reference table, refer to it",
     "merchant": "a row for each merchant; reference tables may only refer to their like",
     "api_key": "found by its digest before the merchant is known, so unique over all of them",
     "server_configuration": "a row for each kind of process of this server",

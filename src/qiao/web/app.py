@@ -124,6 +124,7 @@ def create_app(
         openapi_config=OPENAPI,
         request_max_body_size=MAX_BODY_BYTES,
         on_app_init=[begin],
+        on_shutdown=[doors.keys.finish],
         logging_config=None,
     )
     application.quick = QuickDoors(doors) if quick else None

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from qiao.channels.wire import HttpMessage
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.notifications import receive as settle_notification
 from qiao.web.access import Doors, HttpScope, who_asks
 from qiao.web.api.documents import PaymentInput
@@ -72,7 +73,7 @@ class QuickDoors:
             if method == "POST" and path == PAYMENTS:
                 return await self._create(scope, receive)
             if method == "GET" and path.startswith(ONE_PAYMENT):
-                return await self._show(scope)
+                return await self._show(scope, receive)
         except _Gone:
             return Reply(status=400, headers={}, body=b"")  # nobody reads it
         except Exception as error:  # noqa: BLE001 - as Litestar's handler does
@@ -90,20 +91,21 @@ class QuickDoors:
         if given is not None and not IDEMPOTENCY_KEY.fullmatch(given):
             return None
         scope[ROUTE] = PAYMENTS
-        merchant = await who_asks(self._doors, scope)
-        body = await _body(receive)
+        whole = _Once(receive)
+        merchant = await who_asks(self._doors, scope, KeyScope.PAYMENTS_WRITE, whole.read)
+        body = await whole.read()
         if given is not None:
             key = bound_key(given, "POST", PAYMENTS, body)
         data: PaymentInput = read_strictly(body, PaymentInput)
         document, status = await create(self._doors.engine, merchant, data, key)
         return Reply(status=status, headers={"content-type": JSON}, body=ENCODER.encode(document))
 
-    async def _show(self, scope: HttpScope) -> Reply | None:
+    async def _show(self, scope: HttpScope, receive: Receive) -> Reply | None:
         payment_id = scope["path"].removeprefix(ONE_PAYMENT)
         if not payment_id or "/" in payment_id:
             return None
         scope[ROUTE] = "/v1/payments/{payment_id}"
-        merchant = await who_asks(self._doors, scope)
+        merchant = await who_asks(self._doors, scope, KeyScope.PAYMENTS_READ, _Once(receive).read)
         document = await in_full(self._doors.engine, merchant, payment_id)
         return Reply(status=200, headers={"content-type": JSON}, body=ENCODER.encode(document))
 
@@ -134,6 +136,19 @@ def _length(headers: dict[str, str], most: int) -> int | None:
     """The length that is announced; None when there is none, or it is too much."""
     text = headers.get("content-length", "")
     return int(text) if text.isascii() and text.isdecimal() and int(text) <= most else None
+
+
+class _Once:
+    """The body, received at most once."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._body: bytes | None = None
+
+    async def read(self) -> bytes:
+        if self._body is None:
+            self._body = await _body(self._receive)
+        return self._body
 
 
 async def _body(receive: Receive) -> bytes:

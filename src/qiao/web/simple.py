@@ -11,10 +11,11 @@ from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
 from qiao.engine.attempts import Method, attempt
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.payments import Order, accept, payment_now, show_order
 from qiao.engine.records import Attempt, Payment
 from qiao.engine.runtime import Engine
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import Amount, Text, cashier_url
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body, idempotency_key
@@ -64,6 +65,7 @@ def _document(engine: Engine, payment: Payment, tried: Attempt | None = None) ->
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Simple"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def pay(
     data: JSONBody[PayInput],
@@ -79,6 +81,7 @@ async def pay(
             channel=data.pay_method,
             product=data.product,
             currency="CNY",
+            app_id=merchant.app_id,
         )
     except InvalidInput as error:
         if error.field != "method.channel":
@@ -102,7 +105,7 @@ async def pay(
     return _document(engine, payment, tried)
 
 
-@get("/order", responses=refusals(404), tags=["Simple"])
+@get("/order", responses=refusals(404), tags=["Simple"], opt=needs(KeyScope.PAYMENTS_READ))
 async def order(
     order_id: FromQuery[str], engine: TheEngine, merchant: TheMerchant
 ) -> OrderDocument:

@@ -1,29 +1,42 @@
 -- Payments and their attempts. Guards are arrays of states: the tables of qiao.domain.states.
 
 -- name: accept_payment
-WITH key AS (
+-- $16 the app. Nothing is written and no row comes back when it or who it belongs to is suspended.
+WITH taking AS (
+  SELECT FROM merchant m
+  LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
+  LEFT JOIN app a ON a.merchant_id = m.merchant_id AND a.app_id = $16
+  WHERE m.merchant_id = $1 AND m.status = 'active'
+    AND o.status IS DISTINCT FROM 'suspended' AND a.status IS DISTINCT FROM 'suspended'
+), key AS (
   INSERT INTO idempotency_key (merchant_id, live, key, body_digest, resource_id)
-  SELECT $1, $3, $14, $15, $2 WHERE $14::text IS NOT NULL
+  SELECT $1, $3, $14, $15, $2 FROM taking WHERE $14::text IS NOT NULL
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       capture)
-  VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16)
+                       app_id, capture)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17 FROM taking
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
   SELECT $1, $13, $3, $2, 'payment.created', payment_document(accepted.row) FROM accepted
 ), expiry AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
-  VALUES ($1, 'close_payment', $2, '{}', $12)
+  SELECT $1, 'close_payment', $2, '{}', $12 FROM taking
 )
 SELECT (accepted.row).* FROM accepted;
 
 -- name: accept_and_attempt
 -- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
--- changed or was disabled, nothing is written and no row comes back.
-WITH account AS (
-  SELECT account_id FROM channel_account
+-- changed or was disabled, nothing is written and no row comes back. $25 the app, as there.
+WITH taking AS (
+  SELECT FROM merchant m
+  LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
+  LEFT JOIN app a ON a.merchant_id = m.merchant_id AND a.app_id = $25
+  WHERE m.merchant_id = $1 AND m.status = 'active'
+    AND o.status IS DISTINCT FROM 'suspended' AND a.status IS DISTINCT FROM 'suspended'
+), account AS (
+  SELECT account_id FROM channel_account, taking
   WHERE merchant_id = $1 AND account_id = $17 AND enabled AND updated_at = $18
 ), key AS (
   INSERT INTO idempotency_key (merchant_id, live, key, body_digest, resource_id)
@@ -33,8 +46,8 @@ WITH account AS (
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       capture)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25 FROM account
+                       app_id, capture)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25, $26 FROM account
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
@@ -43,7 +56,7 @@ WITH account AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
                        traceparent, manual)
-  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $25 = 'manual'
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $26 = 'manual'
   FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
@@ -85,11 +98,18 @@ WHERE merchant_id = $1 AND live = $2 AND ($3::text IS NULL OR payment_id < $3)
 ORDER BY payment_id DESC LIMIT $5;
 
 -- name: start_attempt
--- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts.
+-- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts,
+-- nor where the payment's app, or who it belongs to, is suspended.
 WITH open AS (
-  SELECT * FROM payment
+  SELECT * FROM payment p
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
     AND expires_at > $12 AND close_requested_at IS NULL
+    AND EXISTS (
+      SELECT FROM merchant m
+      LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
+      LEFT JOIN app a ON a.merchant_id = m.merchant_id AND a.app_id = p.app_id
+      WHERE m.merchant_id = $1 AND m.status = 'active'
+        AND o.status IS DISTINCT FROM 'suspended' AND a.status IS DISTINCT FROM 'suspended')
     AND EXISTS (SELECT FROM channel_account WHERE merchant_id = $1 AND account_id = $4
                 AND enabled AND updated_at = $13)
   FOR UPDATE

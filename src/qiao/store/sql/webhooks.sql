@@ -1,8 +1,9 @@
 -- Webhook endpoints and deliveries.
 
 -- name: add_endpoint
-INSERT INTO webhook_endpoint (merchant_id, endpoint_id, live, url, sealed_secret, event_types)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING *;
+INSERT INTO webhook_endpoint (merchant_id, endpoint_id, live, url, sealed_secret, event_types,
+                              app_id)
+VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING *;
 
 -- name: endpoints
 SELECT * FROM webhook_endpoint WHERE merchant_id = $1 AND live = $2 ORDER BY endpoint_id;

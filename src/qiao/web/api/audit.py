@@ -8,7 +8,8 @@ from litestar import Router, get
 from litestar.params import QueryParameter
 
 from qiao.engine.audit import AuditEntry, list_entries
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.engine.key_policy import KeyScope
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import Page
 from qiao.web.api.responses import refusals
 
@@ -48,7 +49,7 @@ def _document(entry: AuditEntry) -> AuditDocument:
     )
 
 
-@get("/audit", responses=refusals(), tags=["Audit"])
+@get("/audit", responses=refusals(), tags=["Audit"], opt=needs(KeyScope.AUDIT_READ))
 async def get_audit(
     engine: TheEngine, merchant: TheMerchant, limit: Limit = 20, before: Before = None
 ) -> Page[AuditDocument]:

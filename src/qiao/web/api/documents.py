@@ -119,11 +119,12 @@ class RefundDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PaymentDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """An order and how far its payment is."""
+    """An order and how far its payment is. ``app_id``: the app whose key accepted it."""
 
     id: str
     live: bool
     order_id: str
+    app_id: str | None
     amount: int
     currency: str
     description: str
@@ -159,9 +160,13 @@ class EventDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EndpointDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go. ``secret`` is shown only when the endpoint is made."""
+    """Where events go. ``secret`` is shown only when the endpoint is made.
+
+    With ``app_id`` it is told only of that app's payments.
+    """
 
     id: str
+    app_id: str | None
     url: str
     event_types: list[str]
     enabled: bool
@@ -216,6 +221,7 @@ def payment_document(
         id=payment.payment_id,
         live=payment.live,
         order_id=payment.order_id,
+        app_id=payment.app_id,
         amount=payment.amount_minor,
         currency=payment.currency,
         description=payment.description,

@@ -9,8 +9,9 @@ from litestar.params import FromQuery, QueryParameter
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import Balance
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.ledger import Entry, balances, grows_by, statement_of_account
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.responses import refusals
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
@@ -104,7 +105,7 @@ def _cursor(text: str | None) -> tuple[str, int] | None:
     return event_id, int(line)
 
 
-@get("/ledger/balances", responses=refusals(), tags=["Ledger"])
+@get("/ledger/balances", responses=refusals(), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
 async def get_balances(
     engine: TheEngine, merchant: TheMerchant, at: FromQuery[str | None] = None
 ) -> BalancesDocument:
@@ -114,7 +115,7 @@ async def get_balances(
     return BalancesDocument(at=moment or engine.now(), data=[_balance(one) for one in found])
 
 
-@get("/ledger/entries", responses=refusals(), tags=["Ledger"])
+@get("/ledger/entries", responses=refusals(), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
 async def get_entries(
     engine: TheEngine,
     merchant: TheMerchant,

@@ -10,6 +10,7 @@ from qiao.domain.money import Money
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
 from qiao.engine.captures import ask_about_hold, capture, void
 from qiao.engine.closing import close
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.ordering import Ordered, order_and_attempt
 from qiao.engine.payments import (
     Accepted,
@@ -22,7 +23,7 @@ from qiao.engine.payments import (
 )
 from qiao.engine.refunds import refund, show_refund
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import (
     AttemptDocument,
     CaptureInput,
@@ -108,6 +109,7 @@ async def _key(request: AnyRequest) -> IdempotencyKey | None:
     before_request=check_body,
     responses={200: KNOWN_ORDER, **refusals(404, 409, 413)},
     tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def create_payment(
     data: JSONBody[PaymentInput],
@@ -124,7 +126,7 @@ async def create_payment(
     return Response(document, status_code=status)
 
 
-@get("/payments", responses=refusals(), tags=["Payments"])
+@get("/payments", responses=refusals(), tags=["Payments"], opt=needs(KeyScope.PAYMENTS_READ))
 async def get_payments(
     engine: TheEngine,
     merchant: TheMerchant,
@@ -139,7 +141,12 @@ async def get_payments(
     )
 
 
-@get("/payments/{payment_id:str}", responses=refusals(404), tags=["Payments"])
+@get(
+    "/payments/{payment_id:str}",
+    responses=refusals(404),
+    tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_READ),
+)
 async def get_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> PaymentDocument:
@@ -152,6 +159,7 @@ async def get_payment(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def create_attempt(
     payment_id: FromPath[str],
@@ -168,7 +176,11 @@ async def create_attempt(
 
 
 @post(
-    "/payments/{payment_id:str}/query", status_code=200, responses=refusals(404), tags=["Payments"]
+    "/payments/{payment_id:str}/query",
+    status_code=200,
+    responses=refusals(404),
+    tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_READ),
 )
 async def query_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
@@ -188,6 +200,7 @@ async def query_payment(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def capture_payment(
     payment_id: FromPath[str],
@@ -208,6 +221,7 @@ async def capture_payment(
     status_code=200,
     responses=refusals(404, 409),
     tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def void_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
@@ -218,7 +232,11 @@ async def void_payment(
 
 
 @post(
-    "/payments/{payment_id:str}/close", status_code=200, responses=refusals(404), tags=["Payments"]
+    "/payments/{payment_id:str}/close",
+    status_code=200,
+    responses=refusals(404),
+    tags=["Payments"],
+    opt=needs(KeyScope.PAYMENTS_WRITE),
 )
 async def close_payment(
     payment_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
@@ -233,6 +251,7 @@ async def close_payment(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Refunds"],
+    opt=needs(KeyScope.REFUNDS_WRITE),
 )
 async def create_refund(
     payment_id: FromPath[str],
@@ -254,7 +273,12 @@ async def create_refund(
     return refund_document(given)
 
 
-@get("/refunds/{refund_id:str}", responses=refusals(404), tags=["Refunds"])
+@get(
+    "/refunds/{refund_id:str}",
+    responses=refusals(404),
+    tags=["Refunds"],
+    opt=needs(KeyScope.PAYMENTS_READ),
+)
 async def get_refund(
     refund_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> RefundDocument:

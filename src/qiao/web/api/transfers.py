@@ -21,6 +21,7 @@ from qiao.engine.batches import (
     request_batch,
     show_batch,
 )
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.records import Transfer
 from qiao.engine.runtime import Engine
 from qiao.engine.transfer_work import payee_of
@@ -34,7 +35,7 @@ from qiao.engine.transfers import (
     request_transfer,
     show_transfer,
 )
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import Amount, Page
 from qiao.web.api.payments import Key
 from qiao.web.api.responses import refusals
@@ -195,6 +196,7 @@ def _batch_document(batch: Batch) -> BatchDocument:
     before_request=check_body,
     responses={200: KNOWN_NUMBER, **refusals(404, 409, 413)},
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def create_transfer(
     data: JSONBody[TransferInput],
@@ -213,7 +215,7 @@ async def create_transfer(
     return Response(document, status_code=201 if done.created else 200)
 
 
-@get("/transfers", responses=refusals(), tags=["Transfers"])
+@get("/transfers", responses=refusals(), tags=["Transfers"], opt=needs(KeyScope.TRANSFERS_WRITE))
 async def get_transfers(
     engine: TheEngine,
     merchant: TheMerchant,
@@ -226,7 +228,12 @@ async def get_transfers(
     return Page(data=[transfer_document(one) for one in found], has_more=len(found) == limit)
 
 
-@get("/transfers/{transfer_id:str}", responses=refusals(404), tags=["Transfers"])
+@get(
+    "/transfers/{transfer_id:str}",
+    responses=refusals(404),
+    tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
+)
 async def get_transfer(
     transfer_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> TransferDocument:
@@ -239,6 +246,7 @@ async def get_transfer(
     status_code=200,
     responses=refusals(404, 409),
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def approve_transfer(
     transfer_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
@@ -253,6 +261,7 @@ async def approve_transfer(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def reject_transfer(
     transfer_id: FromPath[str],
@@ -270,6 +279,7 @@ async def reject_transfer(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def create_batch(
     data: JSONBody[BatchInput],
@@ -293,7 +303,12 @@ async def create_batch(
     return _batch_document(await request_batch(engine, merchant, data.number, orders, key=key))
 
 
-@get("/transfers/batches/{batch_id:str}", responses=refusals(404), tags=["Transfers"])
+@get(
+    "/transfers/batches/{batch_id:str}",
+    responses=refusals(404),
+    tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
+)
 async def get_batch(
     batch_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> BatchDocument:
@@ -306,6 +321,7 @@ async def get_batch(
     status_code=200,
     responses=refusals(404, 409),
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def approve_whole_batch(
     batch_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
@@ -320,6 +336,7 @@ async def approve_whole_batch(
     before_request=check_body,
     responses=refusals(404, 409, 413),
     tags=["Transfers"],
+    opt=needs(KeyScope.TRANSFERS_WRITE),
 )
 async def reject_whole_batch(
     batch_id: FromPath[str],

@@ -7,6 +7,7 @@ from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.events import events_after, list_events
+from qiao.engine.key_policy import KeyScope
 from qiao.engine.webhooks import (
     Endpoint,
     add_endpoint,
@@ -15,7 +16,7 @@ from qiao.engine.webhooks import (
     remove_endpoint,
     replay,
 )
-from qiao.web.access import TheEngine, TheMerchant
+from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import (
     ChannelDocument,
     DeliveryDocument,
@@ -33,6 +34,7 @@ Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 def _document(endpoint: Endpoint, secret: str | None = None) -> EndpointDocument:
     return EndpointDocument(
         id=endpoint.endpoint_id,
+        app_id=endpoint.app_id,
         url=endpoint.url,
         event_types=endpoint.event_types,
         enabled=endpoint.enabled,
@@ -41,7 +43,7 @@ def _document(endpoint: Endpoint, secret: str | None = None) -> EndpointDocument
     )
 
 
-@get("/events", responses=refusals(), tags=["Events"])
+@get("/events", responses=refusals(), tags=["Events"], opt=needs(KeyScope.PAYMENTS_READ))
 async def get_events(
     engine: TheEngine,
     merchant: TheMerchant,
@@ -82,7 +84,13 @@ async def get_events(
     )
 
 
-@post("/webhook_endpoints", before_request=check_body, responses=refusals(413), tags=["Webhooks"])
+@post(
+    "/webhook_endpoints",
+    before_request=check_body,
+    responses=refusals(413),
+    tags=["Webhooks"],
+    opt=needs(KeyScope.WEBHOOKS_WRITE),
+)
 async def create_endpoint(
     data: JSONBody[EndpointInput], engine: TheEngine, merchant: TheMerchant
 ) -> EndpointDocument:
@@ -91,14 +99,24 @@ async def create_endpoint(
     return _document(endpoint, secret)
 
 
-@get("/webhook_endpoints", responses=refusals(), tags=["Webhooks"])
+@get(
+    "/webhook_endpoints",
+    responses=refusals(),
+    tags=["Webhooks"],
+    opt=needs(KeyScope.WEBHOOKS_WRITE),
+)
 async def get_endpoints(engine: TheEngine, merchant: TheMerchant) -> Page[EndpointDocument]:
     """Every endpoint of this mode."""
     found = await endpoints(engine, merchant)
     return Page(data=[_document(one) for one in found], has_more=False)
 
 
-@delete("/webhook_endpoints/{endpoint_id:str}", responses=refusals(404), tags=["Webhooks"])
+@delete(
+    "/webhook_endpoints/{endpoint_id:str}",
+    responses=refusals(404),
+    tags=["Webhooks"],
+    opt=needs(KeyScope.WEBHOOKS_WRITE),
+)
 async def delete_endpoint(
     endpoint_id: FromPath[str], engine: TheEngine, merchant: TheMerchant
 ) -> None:
@@ -106,7 +124,12 @@ async def delete_endpoint(
     await remove_endpoint(engine, merchant, endpoint_id)
 
 
-@get("/webhook_endpoints/{endpoint_id:str}/deliveries", responses=refusals(404), tags=["Webhooks"])
+@get(
+    "/webhook_endpoints/{endpoint_id:str}/deliveries",
+    responses=refusals(404),
+    tags=["Webhooks"],
+    opt=needs(KeyScope.WEBHOOKS_WRITE),
+)
 async def get_deliveries(
     endpoint_id: FromPath[str],
     engine: TheEngine,
@@ -139,6 +162,7 @@ async def get_deliveries(
     status_code=202,
     responses=refusals(404),
     tags=["Webhooks"],
+    opt=needs(KeyScope.WEBHOOKS_WRITE),
 )
 async def replay_delivery(
     endpoint_id: FromPath[str],
@@ -150,10 +174,12 @@ async def replay_delivery(
     await replay(engine, merchant, endpoint_id, event_id)
 
 
-@get("/channels", responses=refusals(), tags=["Channels"])
+@get("/channels", responses=refusals(), tags=["Channels"], opt=needs(KeyScope.PAYMENTS_READ))
 async def get_channels(engine: TheEngine, merchant: TheMerchant) -> Page[ChannelDocument]:
     """The channels that the merchant can be paid through in this mode."""
-    accounts = await engine.accounts.usable(merchant.merchant_id, live=merchant.live)
+    accounts = await engine.accounts.usable(
+        merchant.merchant_id, live=merchant.live, app_id=merchant.app_id
+    )
     manifests = {one.channel_id: one.channel.manifest for one in accounts}
     return Page(
         data=[

@@ -103,7 +103,9 @@ async def page(
     waiting = next((one for one in reversed(attempts) if one.state in UNSETTLED), None)
     manifests = [
         one.channel.manifest
-        for one in await engine.accounts.usable(payment.merchant_id, live=payment.live)
+        for one in await engine.accounts.usable(
+            payment.merchant_id, live=payment.live, app_id=payment.app_id
+        )
     ]
     if payment.capture is CaptureMode.MANUAL:
         manifests = [replace(one, products=one.authorization_products) for one in manifests]

@@ -119,6 +119,7 @@ CREATE INDEX transfer_by_time ON transfer (merchant_id, live, currency, created_
 CREATE OR REPLACE FUNCTION payment_document(p payment) RETURNS jsonb LANGUAGE sql STABLE AS $$
   SELECT jsonb_build_object(
     'id', p.payment_id, 'object', 'payment', 'live', p.live, 'order_id', p.order_id,
+    'app_id', p.app_id,
     'amount', p.amount_minor, 'currency', p.currency, 'description', p.description,
     'state', p.state, 'capture', p.capture, 'authorized', p.authorized_minor,
     'captured', p.captured_minor, 'refunded', p.refunded_minor,

@@ -2,8 +2,8 @@
 
 from qiao.store.migrate import forward_only, run_sql
 
-revision = "0006"
-down_revision = "0005"
+revision = "0009"
+down_revision = "0008"
 
 
 def upgrade() -> None:
