@@ -10,8 +10,8 @@ import pytest
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import NORMAL_SIDE, LedgerAccount
 from qiao.domain.money import Money
-from qiao.engine.captures import capture
 from qiao.engine.actors import Actor
+from qiao.engine.captures import capture
 from qiao.engine.closing import close
 from qiao.engine.ledger import Entry, balances, grows_by, prove, statement_of_account
 from qiao.engine.notifications import receive

@@ -1,4 +1,5 @@
 -- Authorizations with their captures; transfers out, their batches and their policies.
+-- expands only: what an older version writes has nothing held, and so keeps every constraint.
 
 ALTER TABLE payment
   ADD capture text NOT NULL DEFAULT 'automatic',
