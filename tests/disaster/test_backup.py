@@ -168,6 +168,18 @@ def test_to_a_moment_between_two_payments(place: Place) -> None:
     assert payments(place.folder / "newest") == before + after_backup + too_late
     assert place.told("ledger", "check", home=place.folder / "newest")["right"] is True
 
+    # That trial archived too, as a timeline of its own; it is not taken for the real one.
+    real = place.pay(4000)
+    place.archive_all()
+    again = ["restore", source, "--into", str(place.folder / "again")]
+    assert "timelines 1, 2" in place.refused(*again)
+    assert "no timeline 3" in place.refused(*again, "--timeline", "3")
+    place.told(*again, "--timeline", "1")
+    assert payments(place.folder / "again") == before + after_backup + too_late + real
+    trial = ["restore", source, "--into", str(place.folder / "trial"), "--timeline", "2"]
+    place.told(*trial)
+    assert payments(place.folder / "trial") == before + after_backup + too_late
+
     alone = ["restore", source, "--into", str(place.folder / "alone"), "--without-archive"]
     place.told(*alone)
     assert payments(place.folder / "alone") == before

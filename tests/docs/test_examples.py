@@ -104,7 +104,7 @@ async def run(code: str, world: World, folder: Path, *program: str) -> str:
         settings = simulator.credentials.settings("ordinary", base_url=simulator.base_url)
         _write_toml(folder / f"{name}.toml", settings)
     code = code.replace(SERVER, world.url)
-    code = code.replace("http://127.0.0.1:8091", world.alipay.base_url)
+    code = code.replace("http://127.0.0.1:8191", world.alipay.base_url)
     process = await asyncio.create_subprocess_exec(
         *(program or (sys.executable, "-W", "error", "-c")),
         code,

@@ -139,7 +139,7 @@ async def test_nobody_else_gets_in(home: Path) -> None:
         methods = (home / "postgres/hba.conf").read_text().split("\n")
         assert methods == [
             "local all all peer map=qiao",
-            "local replication postgres peer map=qiao",  # the copy that is a backup
+            "local replication postgres peer map=qiao",  # which "all" does not mean
             "",
         ]
 

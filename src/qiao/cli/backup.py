@@ -105,6 +105,9 @@ def restore(
     without_archive: Annotated[
         bool, typer.Option(help="Only what the backup itself holds; the archive is lost.")
     ] = False,
+    timeline: Annotated[
+        int | None, typer.Option(help="Which history to follow, if the archive holds several.")
+    ] = None,
     seal_key: Annotated[
         Path | None, typer.Option(help="The file of the seal key, if it is not in the backup.")
     ] = None,
@@ -112,7 +115,9 @@ def restore(
 ) -> None:
     """Make a database from a backup, at the end of the archived log or at a time."""
     keys = _keys(source, seal_key)
-    done = restore_backup(source, into, to=to, archive=archive, without_archive=without_archive)
+    done = restore_backup(
+        source, into, to=to, archive=archive, without_archive=without_archive, timeline=timeline
+    )
     if keys:
         write_private(into / SEAL_KEY_FILE, ",".join(keys))
     shown: dict[str, Any] = {

@@ -7,7 +7,6 @@ starts on an account that has changed or was disabled, for the statement that st
 """
 
 import ipaddress
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from qiao.engine.actors import SYSTEM, Actor
 from qiao.engine.audit import record
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.records import read
+from qiao.store.clock import loop_seconds
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
@@ -234,9 +234,9 @@ class Accounts:
         """The account, also when it is disabled: what was begun on it must come to an end."""
         key = (merchant_id, account_id)
         held = self._held.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and loop_seconds() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = loop_seconds() + HELD_SECONDS
         row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
         if row is None:
             raise Missing("no such account", field="account", remedy="look at its address again")
@@ -279,9 +279,9 @@ class Accounts:
     async def _enabled(self, merchant_id: str, *, live: bool) -> list[Account]:
         key = (merchant_id, live)
         held = self._usable.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and loop_seconds() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = loop_seconds() + HELD_SECONDS
         rows = await self._database.fetch(SQL.accounts, merchant_id, live)
         accounts = [self._open(row) for row in rows]
         if len(self._usable) >= MAX_HELD:

@@ -42,7 +42,10 @@ SETTLING_WINDOW: Final = timedelta(minutes=10)
 CODE_WINDOW: Final = timedelta(seconds=60)
 """How long a customer may take over a code payment before it is taken back."""
 CODE_PACE_SECONDS: Final = 3.0
-MAX_PACE_SECONDS: Final = 3600.0
+LATE_PACE_SECONDS: Final = 3600.0
+EARLY: Final = timedelta(days=1)
+EARLY_PACE_SECONDS: Final = 600.0
+"""The slowest for a day: what a channel that was away for hours left open is settled in minutes."""
 GIVEN_UP: Final = "given up: the channel did not know it"
 UNSETTLED: Final = frozenset({AttemptState.SENDING, AttemptState.PENDING, AttemptState.UNKNOWN})
 
@@ -267,10 +270,16 @@ def watch_seconds(attempt: Attempt, now: datetime) -> float | None:
     age = (now - attempt.sent_at).total_seconds()
     if attempt.state in UNSETTLED:
         at_till = attempt.product is Product.CODE and age < CODE_WINDOW.total_seconds()
-        return CODE_PACE_SECONDS if at_till else min(max(age / 4, 2.0), MAX_PACE_SECONDS)
+        return CODE_PACE_SECONDS if at_till else slowest(age, max(age / 4, 2.0))
     if _given_up(attempt) and now < attempt.expires_at + SETTLING_WINDOW:
-        return min(max(age / 4, 60.0), MAX_PACE_SECONDS)
+        return slowest(age, max(age / 4, 60.0))
     return None
+
+
+def slowest(age_seconds: float, pace_seconds: float) -> float:
+    """The pace, or the slowest at which anything of that age is asked about, in seconds."""
+    early = age_seconds < EARLY.total_seconds()
+    return min(pace_seconds, EARLY_PACE_SECONDS if early else LATE_PACE_SECONDS)
 
 
 def _given_up(attempt: Attempt) -> bool:

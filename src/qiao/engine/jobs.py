@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from qiao.engine.attempts import ask, attempt_of_id, watch_seconds
+from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
 from qiao.engine.closing import is_over, try_to_close
 from qiao.engine.endpoint_gate import EndpointGate
 from qiao.engine.payments import payment_now
@@ -22,7 +22,6 @@ GIVE_UP_REFUND_AFTER: Final = timedelta(days=30)
 WEBHOOK_KINDS: Final = frozenset({"deliver_webhook"})
 """Jobs that wait for merchants' servers; a worker of their own keeps them out of money's way."""
 MIN_PACE_SECONDS: Final = 3.0
-MAX_PACE_SECONDS: Final = 3600.0
 
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
@@ -49,7 +48,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
         payment = await try_to_close(engine, payment)
         if is_over(payment):
             return Done()
-        return Again(after_seconds=_pace(job))
+        return Again(after_seconds=_pace(job, engine.now()))
 
     async def work_refund(job: Job) -> Verdict:
         refund = await work(engine, await refund_now(engine, job.merchant_id, job.subject_id))
@@ -60,7 +59,7 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
             detail = {"refund_id": refund.refund_id, "state": refund.state}
             await note_anomaly(engine, attempt, "refund_unresolved", detail)
             return Abandon(reason="the channel has not told the refund's outcome for weeks")
-        return Again(after_seconds=_pace(job))
+        return Again(after_seconds=_pace(job, engine.now()))
 
     return {
         "query_attempt": query_attempt,
@@ -92,5 +91,6 @@ def _webhooks(engine: Engine) -> Handler:
     return deliver_webhook
 
 
-def _pace(job: Job) -> float:
-    return min(MIN_PACE_SECONDS * 1.5 ** min(job.tries - 1, 32), MAX_PACE_SECONDS)
+def _pace(job: Job, now: datetime) -> float:
+    age = (now - job.created_at).total_seconds()
+    return slowest(age, MIN_PACE_SECONDS * 1.5 ** min(job.tries - 1, 32))

@@ -13,6 +13,11 @@ from qiao.store.errors import StoreUnavailable
 REFRESH_SECONDS: Final = 30.0
 
 
+def loop_seconds() -> float:
+    """The running loop's monotonic clock, in seconds: a simulation's is its own."""
+    return asyncio.get_running_loop().time()
+
+
 class DatabaseClock:
     """Tells the database's time (UTC) between questions by this machine's monotonic clock.
 

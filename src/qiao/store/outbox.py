@@ -18,6 +18,7 @@ from uuid import UUID
 import structlog
 
 from qiao.domain.errors import QiaoError
+from qiao.store.clock import loop_seconds
 from qiao.store.database import Database, Queries
 from qiao.store.errors import StoreUnavailable
 from qiao.store.sql import load_statements
@@ -114,11 +115,6 @@ def back_off_seconds(tries: int) -> float:
     return min(MAX_BACK_OFF_SECONDS, FIRST_BACK_OFF_SECONDS * 2.0 ** min(tries - 1, 32))
 
 
-def _monotonic() -> float:
-    """The running loop's clock, in seconds: a simulation's is its own."""
-    return asyncio.get_running_loop().time()
-
-
 class Worker:
     """Runs the jobs of the kinds that ``handlers`` names; jobs of other kinds stay where they are.
 
@@ -191,7 +187,7 @@ class Worker:
         return count
 
     def _may_claim(self) -> bool:
-        return self._unfinished < self._concurrency and _monotonic() >= self._claim_at
+        return self._unfinished < self._concurrency and loop_seconds() >= self._claim_at
 
     def _idle_seconds(self) -> float:
         """How long there is nothing to do unless something changes."""
@@ -199,7 +195,7 @@ class Worker:
             return LOCKED_ROWS_WAIT_SECONDS
         if self._unfinished >= self._concurrency:
             return self._poll_seconds
-        return max(0.0, self._claim_at - _monotonic())
+        return max(0.0, self._claim_at - loop_seconds())
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
@@ -207,7 +203,7 @@ class Worker:
                 await self._changed.wait()
 
     async def _claim(self) -> int:
-        begun = _monotonic()
+        begun = loop_seconds()
         rows = await self._database.fetch(
             statements.claim,
             self._now(),
@@ -258,7 +254,7 @@ class Worker:
         del self._ended[: len(batch)]
         kept = [e for e in batch if (e.held.job.merchant_id, e.held.job.job_id) not in settled]
         for ended in kept:
-            if _monotonic() < ended.held.lapses_at:
+            if loop_seconds() < ended.held.lapses_at:
                 self._ended.append(ended)
             else:
                 log.warning("job_lease_lapsed", **_names(ended.held.job))
@@ -289,10 +285,10 @@ class Worker:
         self._changed.set()
 
     async def _handle(self, held: _Held) -> _Ended:
-        if _monotonic() > held.begin_by:
+        if loop_seconds() > held.begin_by:
             return _Ended(held=held, verdict="released")
         job = held.job
-        begun = _monotonic()
+        begun = loop_seconds()
         try:
             with tracing.span(f"job {job.kind}", tracing.SpanKind.CONSUMER):
                 async with asyncio.timeout(HANDLE_WITHIN * self._lease_seconds):
@@ -306,7 +302,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever a handler raises, the others go on
             return self._failed(held, error)
         finally:
-            metrics.observe(metrics.JOB_SECONDS, _monotonic() - begun, job.kind)
+            metrics.observe(metrics.JOB_SECONDS, loop_seconds() - begun, job.kind)
 
     def _failed(self, held: _Held, error: BaseException) -> _Ended:
         metrics.count(metrics.JOBS, held.job.kind, "failed")

@@ -32,6 +32,7 @@ from qiao.store.programs import let_pass, roots_server_user, run_program
 START_TIMEOUT_SECONDS = 600
 READY = "database system is ready to accept connections"
 SEGMENT = re.compile(r"[0-9A-F]{24}")
+TIMELINE = re.compile(r"[0-9A-F]{24}|[0-9A-F]{8}\.history")
 LAST_TRANSACTION = re.compile(r"last completed transaction was at log time (\S+ \S+)")
 ENDED_EARLY = "recovery ended before configured recovery target was reached"
 
@@ -44,6 +45,7 @@ archive_mode = off
 log_timezone = 'UTC'
 restore_command = {command}
 recovery_target_action = 'promote'
+recovery_target_timeline = {timeline}
 """
 UNTIL = """
 recovery_target_time = {moment}
@@ -73,9 +75,11 @@ def restore_backup(
     to: datetime | None = None,
     archive: Path | None = None,
     without_archive: bool = False,
+    timeline: int | None = None,
 ) -> Restored:
     """Make the cluster ``into/postgres/data``, shut down and ready to be started.
 
+    ``timeline`` says which history to follow when the archive holds several.
     ``to``: what committed then or later is not there. ``archive`` is where the log is, if not
     where the backup says; ``without_archive`` gives up what was archived after the backup. Blocks.
     Raises InvalidInput, ArchiveGap and BackupFailed.
@@ -92,7 +96,7 @@ def restore_backup(
     chain = _chain(source)
     archive = None if without_archive else _archive(backup, archive, to)
     existed = into.exists()
-    restoring = _Restoring(into.absolute() / "postgres", archive, to)
+    restoring = _Restoring(into.absolute() / "postgres", archive, to, timeline)
     try:
         last = restoring.run(chain)
     except BaseException:
@@ -141,9 +145,12 @@ def _chain(source: Path) -> list[Path]:
 class _Restoring:
     """``archive`` is None when the backup's own log is all that shall be replayed."""
 
-    def __init__(self, folder: Path, archive: Path | None, to: datetime | None) -> None:
+    def __init__(
+        self, folder: Path, archive: Path | None, to: datetime | None, timeline: int | None
+    ) -> None:
         self.data = folder / "data"
         self._folder, self._archive, self._to = folder, archive, to
+        self._timeline = timeline
         self._user: pwd.struct_passwd | None = None
         if os.geteuid() == 0:
             self._user = roots_server_user()
@@ -154,11 +161,12 @@ class _Restoring:
         self._folder.mkdir(mode=0o711 if self._user else 0o700, parents=True)
         parts = [str(one / BASE) for one in chain]
         self._must_run("pg_combinebackup", *parts, "--output", str(self.data), as_us=True)
+        own = self._choose_timeline()
         last = self._last_archived()
         sockets = Path(tempfile.mkdtemp(prefix="qiao-restore-"))
         work = Path(tempfile.mkdtemp(prefix="restore-", dir=self._folder))
         try:
-            said = self._replay(sockets, work)
+            said = self._replay(sockets, work, own)
         finally:
             shutil.rmtree(sockets)
             shutil.rmtree(work)
@@ -172,7 +180,7 @@ class _Restoring:
         told = LAST_TRANSACTION.findall(said)
         return datetime.fromisoformat(told[-1]).astimezone(UTC) if told else None
 
-    def _replay(self, sockets: Path, work: Path) -> str:
+    def _replay(self, sockets: Path, work: Path, own: int) -> str:
         """Start, which returns when the log is replayed, and stop; what the server logged."""
         # Settings of the server that was backed up may name what is not on this machine.
         kept = self.data / "postgresql.auto.conf"
@@ -185,6 +193,7 @@ class _Restoring:
             sockets=_quoted(str(sockets)),
             nobody=_quoted(str(work / "nobody.conf")),
             command=_quoted(self._command()),
+            timeline=_quoted("current" if self._timeline == own else str(self._timeline)),
         )
         if self._to is not None:
             settings += UNTIL.format(moment=_quoted(self._to.astimezone(UTC).isoformat()))
@@ -207,7 +216,20 @@ class _Restoring:
             raise self._explained(said, failure or "it ended")
         self._must_run("pg_ctl", "-s", "-w", "-t", "600", "-m", "fast", "stop")
         aside.replace(kept)
+        self._have_history_archived()
         return said
+
+    def _have_history_archived(self) -> None:
+        """Mark the new timeline's beginning for an archive of the restored server's.
+
+        It began while nothing was archived; without it nobody could restore along this timeline.
+        """
+        log = self.data / "pg_wal"
+        for history in log.glob("*.history"):
+            mark = log / "archive_status" / f"{history.name}.ready"
+            mark.touch(mode=0o600)
+            if self._user is not None:
+                os.chown(mark, self._user.pw_uid, self._user.pw_gid)
 
     def _command(self) -> str:
         if self._archive is None:
@@ -228,25 +250,62 @@ class _Restoring:
         reason = fatal[0] if fatal else (said.strip() or failure).splitlines()[-1]
         return BackupFailed(f"PostgreSQL did not replay the log: {reason}")
 
+    def _choose_timeline(self) -> int:
+        """Of the backup. Raises InvalidInput when it is not clear how history went on from there.
+
+        Each server that was restored or promoted began a timeline of its own; one that was made
+        for a trial must not be taken for the one that took the payments.
+        """
+        own = max(self._timeline_of(name) for name in self._segments(self.data / "pg_wal"))
+        there = {own}
+        if self._archive is not None:
+            names = (path.name for path in self._archive.iterdir())
+            there |= {self._timeline_of(name) for name in names if TIMELINE.fullmatch(name)}
+        later = sorted(one for one in there if one >= own)
+        if self._timeline is None and len(later) > 1:
+            raise InvalidInput(
+                f"the archive holds the timelines {', '.join(map(str, later))}",
+                field="timeline",
+                remedy="choose the one to follow: --timeline; the .history files tell of each",
+            )
+        if self._timeline is not None and self._timeline not in later:
+            raise InvalidInput(
+                f"there is no timeline {self._timeline} that goes on from the backup",
+                field="timeline",
+                remedy=f"choose from: {', '.join(map(str, later))}",
+            )
+        self._timeline = self._timeline or own
+        return own
+
+    def _segments(self, folder: Path) -> list[str]:
+        """The names of the log's segments there, without those of later timelines."""
+        names = [path.name for path in folder.iterdir() if SEGMENT.fullmatch(path.name)]
+        limit = self._timeline
+        return [name for name in names if limit is None or self._timeline_of(name) <= limit]
+
+    @staticmethod
+    def _timeline_of(name: str) -> int:
+        return int(name[:8], 16)
+
     def _last_archived(self) -> int | None:
         """The last segment of the archive. Raises ArchiveGap when one before it is missing."""
         if self._archive is None:
             return None
-        segments = [path for path in self._archive.iterdir() if SEGMENT.fullmatch(path.name)]
-        for path in segments:
-            self._check_is_readable(path)
+        segments = self._segments(self._archive)
+        for name in segments:
+            self._check_is_readable(self._archive / name)
         if self._to is None and (hole := self._hole()):
             raise ArchiveGap(
                 f"the segment {hole} is missing in {self._archive};"
                 " restore to a time before it with --to, or bring it back"
             )
-        return max(map(self._number, (path.name for path in segments)), default=None)
+        return max(map(self._number, segments), default=None)
 
     def _hole(self) -> str | None:
         """The first segment that is missing between the backup's own and the archive's last."""
         assert self._archive is not None  # noqa: S101 - asked only when there is one
-        own = [one.name for one in (self.data / "pg_wal").iterdir() if SEGMENT.fullmatch(one.name)]
-        archived = [one.name for one in self._archive.iterdir() if SEGMENT.fullmatch(one.name)]
+        own = self._segments(self.data / "pg_wal")
+        archived = self._segments(self._archive)
         there = {self._number(name) for name in (*own, *archived)}
         first = min(map(self._number, own))
         for number in range(first, max(there)):

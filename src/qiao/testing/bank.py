@@ -321,8 +321,11 @@ class BankTransport:
     bank: Bank
     shop: Shop = field(default_factory=Shop)
     faults: list[Fault | None] = field(default_factory=list)
+    outage: bool = False
+    """The bank is away: half of what is sent is lost, half does not go out."""
     sent: list[str] = field(default_factory=list)
     """The verb of every request that arrived at the bank."""
+    lost: int = 0
 
     async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
         driven = exchange(operation)
@@ -342,6 +345,9 @@ class BankTransport:
         if not request.url.startswith("https://bank.invalid/"):
             return self.shop.answer(request)
         fault = self.faults.pop(0) if self.faults else None
+        if self.outage:
+            self.lost += 1
+            fault = Fault.NOT_CONNECTED if self.lost % 2 else Fault.REQUEST_LOST
         if fault is Fault.DIES_BEFORE:
             raise ProcessDied
         if fault is Fault.NOT_CONNECTED:

@@ -88,6 +88,8 @@ class Server:
             with suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
         until(lambda: not self._processes())
+        # Whoever adopted it may not have buried it yet; PostgreSQL takes the number for a server.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
 
     def answers(self) -> bool:
         return self._run("pg_isready", "-q", "-d", self.address) is None
