@@ -36,7 +36,6 @@ def observed(app: ASGIApp) -> ASGIApp:
 
 
 async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    begun = time.perf_counter()
     request_id = read_request_id(_header(scope, b"x-request-id"))
     answer = _Answer(send, request_id)
     held = structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -44,7 +43,16 @@ async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send)
         if tracing.is_on():
             await _trace(app, scope, receive, answer)
         else:
-            await app(scope, receive, answer)
+            await _note(app, scope, receive, answer)
+    finally:
+        structlog.contextvars.reset_contextvars(**held)
+
+
+async def _note(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: "_Answer") -> None:
+    """Metrics and the log's line; inside the request's span, if there is one, which it names."""
+    begun = time.perf_counter()
+    try:
+        await app(scope, receive, answer)
     finally:
         seconds = time.perf_counter() - begun
         route, method = _route(scope), method_label(scope["method"])
@@ -57,7 +65,6 @@ async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send)
             status=answer.status,
             milliseconds=round(seconds * 1000, 1),
         )
-        structlog.contextvars.reset_contextvars(**held)
 
 
 class _Answer:
@@ -91,7 +98,7 @@ async def _trace(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: _Answ
         qiao__request_id=answer.request_id,
     ) as span:
         try:
-            await app(scope, receive, answer)
+            await _note(app, scope, receive, answer)
         finally:
             span.update_name(f"{method} {_route(scope)}")
             span.set_attribute("http.route", _route(scope))
