@@ -40,6 +40,7 @@ class Shop:
     tell: Callable[[str], None] = print
     events: list[dict[str, Any]] = field(default_factory=list)
     states: dict[str, str] = field(default_factory=dict)
+    told_at: dict[str, str] = field(default_factory=dict)
     arrived: asyncio.Event = field(default_factory=asyncio.Event)
     """Set whenever an event arrives; whoever waits for one clears it."""
 
@@ -113,7 +114,11 @@ class Shop:
         self.arrived.set()
         data = event["data"]
         if data["object"] == "payment":
-            self.states[data["order_id"]] = data["state"]
+            if event["timestamp"] >= self.told_at.get(
+                data["order_id"], ""
+            ):  # the older may be later
+                self.told_at[data["order_id"]] = event["timestamp"]
+                self.states[data["order_id"]] = data["state"]
             self.tell(f"shop: webhook {event['type']} for order {data['order_id']}")
         else:
             amount = Money(data["amount"], data["currency"])
