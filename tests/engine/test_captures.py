@@ -249,3 +249,16 @@ async def test_a_product_that_cannot_be_held(world: World) -> None:
     assert refused.value.field == "method.product"
     assert "code, qr" in refused.value.remedy
     assert world.transport.sent == []
+
+
+async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) -> None:
+    payment = await world.authorized(1000)
+    taken = await take(world, payment, 700, Fault.ANSWER_LOST)
+    assert taken.state == "unknown"
+    world.bank.hidden.add(taken.reference)
+    world.bank.refuses = True
+    world.clock.pass_by(minutes=11)
+    await world.work()
+    [known] = await captures_of(world.engine, payment)
+    assert known.state == "succeeded"
+    assert (await world.now(payment)).captured_minor == 700

@@ -140,10 +140,9 @@ async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) ->
     given = await give_back(world, payment, 300, Fault.ANSWER_LOST)
     [order] = world.bank.orders.values()
     assert order.refunds
-    order.state = "closed"  # the bank refuses whatever is told from now on
-    world.bank.hidden.add(given.reference)  # and does not know the refund for a while
+    world.bank.hidden.add(given.reference)
+    world.bank.refuses = True
     world.clock.pass_by(minutes=11)
-    world.bank.on_refund = world.bank.hidden.clear
     await world.work()
     [known] = await world.refunds(payment)
     assert known.state == "succeeded"

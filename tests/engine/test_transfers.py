@@ -393,3 +393,18 @@ def test_what_is_no_csv_file(text: str, field: str) -> None:
         read_csv(text)
     assert wrong.value.field == field
     assert "anna" not in str(wrong.value)
+
+
+async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) -> None:
+    await checked(world)
+    asked = await ask(world)
+    world.transport.faults[:] = [Fault.ANSWER_LOST]
+    sent = await approve(world.engine, checker(world), asked.transfer_id)
+    assert sent.state == "unknown"
+    world.bank.hidden.add(sent.reference)
+    world.bank.refuses = True
+    world.clock.pass_by(minutes=11)
+    await world.work()
+    assert (await now(world, sent)).state == "succeeded"
+    assert world.bank.payouts[sent.reference].sendings == 1
+    assert (await books(world))["transfers_in_transit"] == 0

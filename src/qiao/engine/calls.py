@@ -2,11 +2,12 @@
 
 import re
 import time
+from collections.abc import Awaitable, Callable
 from functools import cache
 from typing import Literal, TypeVar
 
 from qiao.channels.wire import Operation
-from qiao.domain.outcomes import NotSent, Unknown
+from qiao.domain.outcomes import NotFound, NotSent, Unknown
 from qiao.engine.accounts import Account
 from qiao.engine.runtime import Engine
 from qiao.telemetry import metrics, tracing
@@ -44,6 +45,20 @@ async def call(
     metrics.observe(metrics.CHANNEL_SECONDS, time.perf_counter() - begun, channel, verb)
     metrics.count(metrics.CHANNEL_CALLS, channel, verb, name)
     return outcome
+
+
+async def believed(
+    outcome: Result, refusals: type | tuple[type, ...], ask: Callable[[], Awaitable[Result]]
+) -> Result:
+    """What came of telling a channel again what it was told before.
+
+    Such a refusal proves nothing, for an earlier telling may have arrived: an account whose
+    signature fails refuses everything. Only that the channel has no such thing proves it.
+    """
+    if not isinstance(outcome, refusals):
+        return outcome
+    found = await ask()
+    return outcome if isinstance(found, NotFound) else found
 
 
 @cache

@@ -5,6 +5,7 @@ other capture starts; and once a void was asked for, no capture starts any more.
 """
 
 from datetime import timedelta
+from functools import partial
 from typing import Final, assert_never
 
 import asyncpg
@@ -35,7 +36,7 @@ from qiao.domain.states import (
 )
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW, ask, attempt_of_id
-from qiao.engine.calls import call
+from qiao.engine.calls import believed, call
 from qiao.engine.closing import close
 from qiao.engine.errors import Conflict
 from qiao.engine.holds import held, holder
@@ -278,10 +279,9 @@ async def _send(engine: Engine, capture: Capture) -> Capture:
         return await capture_now(engine, capture.merchant_id, capture.capture_id)
     outcome = await call(engine, account, "capture", operation)
     resent = capture.state is not CaptureState.REQUESTED
-    if isinstance(outcome, Declined) and resent:
-        # An earlier sending may have arrived; only that there is no such capture proves otherwise.
-        found = await _ask(engine, account, holding, capture)
-        outcome = outcome if isinstance(found, NotFound) else found
+    if resent:
+        ask = partial(_ask, engine, account, holding, capture)
+        outcome = await believed(outcome, (Declined, Closed), ask)
     if isinstance(outcome, NotSent) and not resent:
         await _move(engine, capture, CaptureEvent.FAIL_TO_SEND)
     elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived

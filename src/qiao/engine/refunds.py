@@ -1,6 +1,7 @@
 """Refunds: reserved under a guard, sent under one number, asked about until they are known."""
 
 from datetime import timedelta
+from functools import partial
 from typing import Final, assert_never
 
 from qiao.channels.requests import RefundQuery, RefundRequest
@@ -20,7 +21,7 @@ from qiao.domain.states import REFUND, RefundEvent, RefundState, after, sources
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
 from qiao.engine.audit import record_for
-from qiao.engine.calls import call
+from qiao.engine.calls import believed, call
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.payments import attempts_of, replayed, show
 from qiao.engine.records import Attempt, Refund, read
@@ -216,11 +217,9 @@ async def _send(engine: Engine, refund: Refund) -> Refund:
         return await refund_now(engine, refund.merchant_id, refund.refund_id)
     outcome = await call(engine, account, "refund", operation)
     resent = refund.state is not RefundState.REQUESTED
-    if isinstance(outcome, RefundRefused) and resent:
-        # An earlier sending may have arrived; only that the channel has no such refund proves that
-        # nothing was given back.
-        found = await _ask(engine, account, attempt, refund)
-        outcome = outcome if isinstance(found, NotFound) else found
+    if resent:
+        ask = partial(_ask, engine, account, attempt, refund)
+        outcome = await believed(outcome, RefundRefused, ask)
     if isinstance(outcome, NotSent) and not resent:
         await _move(engine, refund, RefundEvent.FAIL_TO_SEND, channel=account.channel_id)
     elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived

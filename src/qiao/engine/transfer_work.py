@@ -7,6 +7,7 @@ twice.
 
 import json
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, assert_never, cast
 
 from qiao.channels.interface import Transfers
@@ -25,7 +26,7 @@ from qiao.domain.outcomes import (
 from qiao.domain.states import TRANSFER, TransferEvent, TransferState, after, sources
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW
-from qiao.engine.calls import call
+from qiao.engine.calls import believed, call
 from qiao.engine.records import Transfer, read
 from qiao.engine.runtime import Engine
 from qiao.engine.sending import primed
@@ -170,10 +171,9 @@ async def _send(engine: Engine, transfer: Transfer) -> Transfer:
         return await transfer_now(engine, transfer.merchant_id, transfer.transfer_id)
     outcome = await call(engine, account, "transfer", operation)
     resent = transfer.state is not TransferState.APPROVED
-    if isinstance(outcome, TransferRefused) and resent:
-        # An earlier sending may have arrived; only that there is no such transfer proves otherwise.
-        found = await _ask(engine, account, transfer)
-        outcome = outcome if isinstance(found, NotFound) else found
+    if resent:
+        ask = partial(_ask, engine, account, transfer)
+        outcome = await believed(outcome, TransferRefused, ask)
     if isinstance(outcome, NotSent) and not resent:
         await _move(engine, transfer, TransferEvent.FAIL_TO_SEND)
     elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived

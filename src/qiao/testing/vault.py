@@ -1,6 +1,5 @@
 """What the bank in memory knows: the truth about money, with which a test compares the books."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -59,9 +58,9 @@ class Bank:
     payouts: dict[str, Payout] = field(default_factory=dict)
     told: int = 0
     hidden: set[str] = field(default_factory=set)
-    """Refunds that the bank made and does not show yet."""
-    on_refund: Callable[[], object] = lambda: None
-    """Called whenever a refund is told to the bank."""
+    """The numbers of what the bank did and does not show yet."""
+    refuses: bool = False
+    """From now on it refuses what it is told; and shows all that was hidden."""
     slow: bool = True
     """Whether the slow payee is waited for."""
 
@@ -155,7 +154,7 @@ class Bank:
 
     def _capture(self, reference: str, authorization: str, amount: int) -> dict[str, Any]:
         order = self.orders.get(authorization)
-        if order is None:
+        if order is None or self._refusing():
             return {"state": "declined"}
         if order.capture is None and order.state == "held" and amount <= order.amount:
             order.capture, order.state = (reference, amount), "paid"
@@ -167,10 +166,12 @@ class Bank:
         order = self.orders.get(authorization)
         if order is None or order.capture is None or order.capture[0] != reference:
             return {"state": refused}
+        if reference in self.hidden:
+            return {"state": "absent"}
         return {"state": "paid", "amount": order.capture[1], "product": order.product}
 
     def _transfer(self, reference: str, payee: str, amount: int) -> dict[str, Any]:
-        if payee == REFUSED_PAYEE:
+        if payee == REFUSED_PAYEE or self._refusing():
             return {"state": "refused"}
         payout = self.payouts.get(reference)
         if payout is None:
@@ -184,9 +185,14 @@ class Bank:
 
     def _query_transfer(self, reference: str) -> dict[str, Any]:
         payout = self.payouts.get(reference)
-        if payout is None:
+        if payout is None or reference in self.hidden:
             return {"state": "absent"}
         return {"state": payout.state, "amount": payout.amount}
+
+    def _refusing(self) -> bool:
+        if self.refuses:
+            self.hidden.clear()
+        return self.refuses
 
     def _paid(self, payment: str) -> Order | None:
         """By the number under which its money was taken."""
@@ -196,7 +202,8 @@ class Bank:
         return None
 
     def _refund(self, reference: str, payment: str, amount: int) -> dict[str, Any]:
-        self.on_refund()
+        if self._refusing():
+            return {"state": "refused"}
         order = self._paid(payment)
         if order is None or order.state != "paid":
             return {"state": "refused"}
