@@ -24,9 +24,11 @@ OPENS_AFTER: Final = 5
 """Failures in a row."""
 FIRST_PAUSE_SECONDS: Final = 10.0
 MAX_PAUSE_SECONDS: Final = 600.0
-COME_BACK_SECONDS: Final = (0.5, 15.0)
-COME_BACK_STEP_SECONDS: Final = 0.02
-"""By how much later each next one that was turned away comes back: they must not come at once."""
+COME_BACK_SECONDS: Final = (0.05, 15.0)
+FIRST_PACE_SECONDS: Final = 0.02
+"""From one delivery's end to the next one's, until it has been seen."""
+SMOOTHING: Final = 8
+"""How many of the last ends the pace goes by, about."""
 MAX_ENDPOINTS: Final = 10_000
 
 
@@ -35,7 +37,10 @@ class _Endpoint:
     window: int = FIRST_WINDOW
     running: int = 0
     waiting: Turns = field(default_factory=Turns)
-    turned_away: int = 0
+    pace_seconds: float = FIRST_PACE_SECONDS
+    ended_at: float = 0.0
+    full_until: float = 0.0
+    """When the last one that was turned away shall come back."""
     failures: int = 0
     pauses: int = 0
     paused_until: float = 0.0
@@ -69,10 +74,7 @@ class EndpointGate:
             has_room = len(one.waiting) < one.window * WAITING_FOR_ONE
             if has_room and await self._turn(one):
                 return None
-            one.turned_away += 1
-            least, most = COME_BACK_SECONDS
-            pause = least + one.turned_away * COME_BACK_STEP_SECONDS
-            return min(pause, most) * (1 + self._chance() / 2)
+            return self._come_back_seconds(one)
         one.running += 1
         return None
 
@@ -80,12 +82,29 @@ class EndpointGate:
         """The delivery has ended; None when that says nothing about the endpoint."""
         one = self._endpoint(endpoint_id)
         one.running -= 1
+        self._note_pace(one)
         if went_well:
             one.window = FIRST_WINDOW if one.pauses else min(one.window + 1, MAX_WINDOW)
-            one.turned_away = one.failures = one.pauses = 0
+            one.failures = one.pauses = 0
         elif went_well is not None:
             self._note_failure(one)
         self._let_in(one)
+
+    def _come_back_seconds(self, one: _Endpoint) -> float:
+        """One after the other, as fast as the endpoint takes them, and after those who wait."""
+        now = self._now()
+        behind = max(one.full_until, now + len(one.waiting) * one.pace_seconds)
+        least, most = COME_BACK_SECONDS
+        pause = min(max(behind + one.pace_seconds - now, least), most)
+        one.full_until = now + pause
+        return pause * (1 + self._chance() / 8)
+
+    def _note_pace(self, one: _Endpoint) -> None:
+        now = self._now()
+        if one.waiting:  # or the time since the last end says nothing of how fast it could be
+            took = min(now - one.ended_at, COME_BACK_SECONDS[1])
+            one.pace_seconds += (took - one.pace_seconds) / SMOOTHING
+        one.ended_at = now
 
     def _note_failure(self, one: _Endpoint) -> None:
         one.failures += 1

@@ -6,11 +6,13 @@ its lease or a handler refuses to be cancelled.
 """
 
 import asyncio
+import math
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, TypeAlias, assert_never
 from uuid import UUID
@@ -31,6 +33,8 @@ HANDLE_WITHIN = 0.5
 FIRST_BACK_OFF_SECONDS = 1.0
 MAX_BACK_OFF_SECONDS = 3600.0
 LOCKED_ROWS_WAIT_SECONDS = 0.05
+# What is due again within a moment is claimed together with what is due about then.
+CLAIM_GRID_SECONDS = 0.05
 
 statements = load_statements("outbox")
 log = structlog.get_logger(__name__)
@@ -146,6 +150,7 @@ class Worker:
         self._ended: list[_Ended] = []
         self._changed = asyncio.Event()
         self._claim_at = 0.0  # monotonic
+        self._coming: list[float] = []  # when what we gave back for a moment is due again
 
     def wake(self) -> None:
         """Look for work now, not at the next poll; from the event loop's own thread."""
@@ -211,8 +216,10 @@ class Worker:
             self._batch_size,
             self._lease_seconds,
         )
-        full = len(rows) == self._batch_size
-        self._claim_at = 0.0 if full else begun + self._poll_seconds
+        while self._coming and self._coming[0] <= begun:
+            heappop(self._coming)
+        next_claim = min([begun + self._poll_seconds, *self._coming[:1]])
+        self._claim_at = 0.0 if len(rows) == self._batch_size else next_claim
         self._unfinished += len(rows)
         for row in sorted(rows, key=lambda row: row["due_at"]):
             fields = dict(row)
@@ -251,6 +258,7 @@ class Worker:
         settled = {(row["merchant_id"], row["job_id"]) for row in rows}
         if any(row["verdict"] == "wanted again" for row in rows):
             self._claim_at = 0.0
+        self._expect(ended.after_seconds for ended in batch if ended.verdict == "again")
         del self._ended[: len(batch)]
         kept = [e for e in batch if (e.held.job.merchant_id, e.held.job.job_id) not in settled]
         for ended in kept:
@@ -259,6 +267,17 @@ class Worker:
             else:
                 log.warning("job_lease_lapsed", **_names(ended.held.job))
         return len(batch) - len(kept)
+
+    def _expect(self, after_seconds: Iterable[float]) -> None:
+        """Claim again when these are due, where that is before the next look."""
+        now = loop_seconds()
+        for seconds in sorted(after_seconds):
+            if seconds >= self._poll_seconds:
+                break
+            due = math.ceil((now + seconds) / CLAIM_GRID_SECONDS) * CLAIM_GRID_SECONDS
+            if due not in self._coming:
+                heappush(self._coming, due)
+                self._claim_at = min(self._claim_at, due)
 
     @asynccontextmanager
     async def _handling(self) -> AsyncIterator[None]:

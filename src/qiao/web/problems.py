@@ -114,7 +114,7 @@ def _parameter(error: ValidationException) -> dict[str, str]:
 def describe_for(route: str | None, error: Exception) -> tuple[Problem, dict[str, str]]:
     """The problem, and the headers under which it goes out. What is our own fault is logged."""
     told = describe(error)
-    if told.status >= 500:
+    if told.status >= 500 and not isinstance(error, DeadlineExceeded):  # who asked set its time
         log.error("request_failed", route=route, error=type(error).__name__, exc_info=error)
     headers = {"content-type": "application/problem+json"}
     if told.status == 401:
