@@ -41,6 +41,7 @@ class Account:
 
     merchant_id: str
     account_id: str
+    name: str
     live: bool
     channel: Channel
     version: datetime
@@ -48,6 +49,16 @@ class Account:
     @property
     def channel_id(self) -> str:
         return self.channel.manifest.id
+
+    @property
+    def called(self) -> tuple[str, str, str]:
+        """By what routing rules name it; the last stands for every account of its channel."""
+        return self.account_id, self.name, f"channel:{self.channel_id}"
+
+    def can(self, product: Product, currency: str) -> bool:
+        """Whether its channel offers the product in the currency."""
+        manifest = self.channel.manifest
+        return product in manifest.products and currency in manifest.currencies
 
 
 class Accounts:
@@ -165,6 +176,15 @@ class Accounts:
         self, merchant_id: str, *, live: bool, channel: str, product: Product, currency: str
     ) -> Account:
         """The first account that can do it. Raises InvalidInput naming what none can."""
+        able = await self.able(
+            merchant_id, live=live, channel=channel, product=product, currency=currency
+        )
+        return able[0]
+
+    async def able(
+        self, merchant_id: str, *, live: bool, channel: str, product: Product, currency: str
+    ) -> list[Account]:
+        """The accounts that can do it, by priority. Raises InvalidInput naming what none can."""
         if channel not in self._channels:
             raise InvalidInput(
                 "Invalid pay method",
@@ -179,10 +199,8 @@ class Accounts:
                 field="method.channel",
                 remedy="add an account for this channel, or choose another channel",
             )
-        for account in mine:
-            manifest = account.channel.manifest
-            if product in manifest.products and currency in manifest.currencies:
-                return account
+        if able := [account for account in mine if account.can(product, currency)]:
+            return able
         raise InvalidInput(
             f"{channel} does not offer {product} in {currency}",
             field="method.product",
@@ -199,6 +217,7 @@ class Accounts:
         account = Account(
             merchant_id=row["merchant_id"],
             account_id=row["account_id"],
+            name=row["name"],
             live=row["live"],
             channel=kind.open(settings),
             version=row["updated_at"],

@@ -8,6 +8,7 @@ from qiao.engine.attempts import ask, attempt_of_id, watch_seconds
 from qiao.engine.closing import is_over, try_to_close
 from qiao.engine.payments import payment_now
 from qiao.engine.refunds import FINAL, refund_now, work
+from qiao.engine.routing.health import KIND, watch
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.webhooks import deliver
@@ -61,11 +62,16 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
         again = await deliver(engine, job.merchant_id, event_id, endpoint_id)
         return Done() if again is None else Again(after_seconds=again)
 
+    async def watch_accounts(job: Job) -> Verdict:
+        again = await watch(engine, job.merchant_id)
+        return Done() if again is None else Again(after_seconds=again)
+
     return {
         "query_attempt": query_attempt,
         "close_payment": close_payment,
         "work_refund": work_refund,
         "deliver_webhook": deliver_webhook,
+        KIND: watch_accounts,
     }
 
 

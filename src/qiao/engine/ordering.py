@@ -13,9 +13,11 @@ import asyncpg
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
-from qiao.engine.attempts import LEASE, Method, attempt, creation, send
+from qiao.engine.attempts import LEASE, Method, attempt, creation, or_another, send
 from qiao.engine.payments import NewPayment, Order, accept, payment_now
 from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.routing.choosing import choose
+from qiao.engine.routing.wanted import ANY_CHANNEL
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
 
@@ -56,19 +58,14 @@ async def _at_once(
     engine: Engine, scope: Scope, order: Order, method: Method, key: IdempotencyKey | None
 ) -> Ordered | None:
     """None when it must go the ordinary way; then nothing was written and nothing was sent."""
-    if order.methods and method.channel not in order.methods:
+    if order.methods and method.channel not in (*order.methods, ANY_CHANNEL):
         return None
     new = NewPayment.of(engine, order)
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference, now = order_number(attempt_id), engine.now()
     try:
-        account = await engine.accounts.choose(
-            scope.merchant_id,
-            live=scope.live,
-            channel=method.channel,
-            product=method.product,
-            currency=order.amount.currency,
-        )
+        choice = await choose(engine, scope, method.wanted(order, new.payment_id, now))
+        account = choice.account
         operation = creation(engine, account, new, method, reference)
     except InvalidInput:
         return None
@@ -79,11 +76,12 @@ async def _at_once(
             attempt_id,
             account.account_id,
             account.version,
-            method.channel,
+            account.channel_id,
             method.product,
             reference,
             now,
             LEASE,
+            choice.document,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -98,7 +96,7 @@ async def _at_once(
         attempt_id=attempt_id,
         payment_id=payment.payment_id,
         account_id=account.account_id,
-        channel=method.channel,
+        channel=account.channel_id,
         product=method.product,
         reference=reference,
         amount_minor=payment.amount_minor,
@@ -107,6 +105,8 @@ async def _at_once(
         expires_at=payment.expires_at,
         sent_at=now,
         created_at=payment.created_at,
+        routing=choice.document,
     )
-    tried = await send(engine, started, operation)
+    sent = await send(engine, started, operation)
+    tried = await or_another(engine, scope, payment, method, sent)
     return Ordered(payment=payment, attempt=tried, created=True)

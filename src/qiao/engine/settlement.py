@@ -41,6 +41,8 @@ PAYABLE = sorted(sources(PAYMENT, PaymentEvent.PAY))
 SUCCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.SUCCEED))
 EXCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.EXCEED))
 BROUGHT_MONEY = frozenset({AttemptState.SUCCEEDED, AttemptState.SURPLUS})
+NEVER_HEARD_OF = "its sending was never heard of again"
+"""Our own process died over it: nothing that speaks against the channel."""
 SURPLUS_REASON = "money that was not asked for"
 
 
@@ -66,7 +68,13 @@ async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> A
         case Closed():
             return await _move(engine, attempt, AttemptEvent.CLOSE)
         case Unknown():
-            return await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
+            return await _move(
+                engine,
+                attempt,
+                AttemptEvent.LOSE,
+                reason=outcome.reason,
+                lost=outcome.reason != NEVER_HEARD_OF,
+            )
         case Authorized():
             await note_anomaly(
                 engine, attempt, "authorized", {"amount": outcome.amount.minor}
@@ -193,6 +201,7 @@ async def _move(
     channel_reference: str | None = None,
     declined: Declined | None = None,
     reason: str | None = None,
+    lost: bool = False,
 ) -> Attempt | None:
     """Move the attempt if its table knows the event in the state that it is in now; or None."""
     states = sorted(sources(ATTEMPT, event))
@@ -208,5 +217,6 @@ async def _move(
         declined.channel_code if declined else None,
         declined.channel_message if declined else None,
         reason,
+        lost,
     )
     return None if row is None else read(Attempt, row)

@@ -39,8 +39,8 @@ WITH account AS (
   SELECT $1, $13, $3, $2, 'payment.created', payment_document(accepted.row) FROM accepted
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, expires_at, sent_at)
-  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22 FROM account
+                       reference, amount_minor, currency, state, expires_at, sent_at, routing)
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24 FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
   SELECT $1, given.kind, given.subject_id, '{}', given.run_at
@@ -92,8 +92,10 @@ WITH open AS (
   SELECT $1, open.live, $10, $11, $3 FROM open WHERE $10::text IS NOT NULL
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, expires_at, sent_at)
-  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12 FROM open
+                       reference, amount_minor, currency, state, expires_at, sent_at, routing,
+                       replaces)
+  SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14, $15
+  FROM open
   RETURNING *
 ), watch AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
@@ -121,7 +123,7 @@ WITH payable AS (
 ), settled AS (
   UPDATE attempt a
   SET state = 'succeeded', channel_reference = $5, paid_at = $6, captured_minor = a.amount_minor,
-      action = NULL
+      action = NULL, answered_at = coalesce(a.answered_at, now())
   FROM payable
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
@@ -192,12 +194,16 @@ WITH moved AS (
 SELECT refund_id FROM asked;
 
 -- name: move_attempt
+-- $11: the channel's answer was lost.
 UPDATE attempt
 SET state = $3,
     action = CASE WHEN action IS NULL OR action ->> 'type' = 'await_customer'
                   THEN coalesce($5, action) ELSE action END,
     channel_reference = coalesce($6, channel_reference),
-    code = $7, channel_code = $8, channel_message = $9, reason = $10
+    code = $7, channel_code = $8, channel_message = $9, reason = $10,
+    answered_at = CASE WHEN $3 IN ('unknown', 'not_sent') THEN answered_at
+                       ELSE coalesce(answered_at, now()) END,
+    lost_at = CASE WHEN $11 THEN coalesce(lost_at, now()) ELSE lost_at END
 WHERE merchant_id = $1 AND reference = $2 AND state = ANY ($4::text[])
 RETURNING *;
 
