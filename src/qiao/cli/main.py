@@ -18,6 +18,7 @@ from qiao.cli.listen import listen
 from qiao.cli.output import print_error
 from qiao.cli.payments import close, pay, query, refund
 from qiao.cli.processes import serve, worker
+from qiao.cli.route import route
 from qiao.cli.sandbox import sandbox
 from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
@@ -49,6 +50,7 @@ for name, group, text in (
     ("merchant", merchant, "Add merchants."),
     ("key", key, "Issue API keys."),
     ("account", account, "Add merchants' accounts at channels, or change them."),
+    ("route", route, "Rule which channel account takes a payment, and see why one did."),
     ("ledger", ledger, "See the books, and prove that they are right."),
     ("config", settings, "Check this server's configuration."),
     ("db", database, "See to the database."),

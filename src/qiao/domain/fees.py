@@ -17,7 +17,7 @@ class Fee:
     max_minor: int | None = None
 
     def of(self, amount_minor: int) -> int:
-        """The fee for an amount. Half a minor unit is rounded up, as Chinese acquirers do (四舍五入).
+        """The fee for an amount. Half a minor unit is rounded up (四舍五入, as acquirers do).
 
         The share is rounded, then the fixed sum added, then the bounds applied.
         """

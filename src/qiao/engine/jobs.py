@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from qiao.engine.attempts import ask, attempt_of_id, watch_seconds
@@ -62,17 +63,18 @@ def handlers(engine: Engine) -> Mapping[str, Handler]:
         again = await deliver(engine, job.merchant_id, event_id, endpoint_id)
         return Done() if again is None else Again(after_seconds=again)
 
-    async def watch_accounts(job: Job) -> Verdict:
-        again = await watch(engine, job.merchant_id)
-        return Done() if again is None else Again(after_seconds=again)
-
     return {
         "query_attempt": query_attempt,
         "close_payment": close_payment,
         "work_refund": work_refund,
         "deliver_webhook": deliver_webhook,
-        KIND: watch_accounts,
+        KIND: partial(_watch_accounts, engine),
     }
+
+
+async def _watch_accounts(engine: Engine, job: Job) -> Verdict:
+    again = await watch(engine, job.merchant_id)
+    return Done() if again is None else Again(after_seconds=again)
 
 
 def _pace(job: Job) -> float:

@@ -69,9 +69,10 @@ MANIFEST = Manifest(
 
 
 class BankSettings(Settings, frozen=True, kw_only=True):
-    """``key`` signs what the bank tells."""
+    """``key`` signs what the bank tells; ``branch`` is where the account is, if it has several."""
 
     key: Secret
+    branch: str = "main"
 
 
 class Fault(StrEnum):
@@ -110,6 +111,8 @@ class Bank:
     key: str = "bank's key"
     orders: dict[str, Order] = field(default_factory=dict)
     told: int = 0
+    refusing: dict[str, str] = field(default_factory=dict)
+    """Branches that decline every new payment, each with the code that it gives."""
 
     def pay(self, reference: str) -> None:
         self.orders[reference].state = "paid"
@@ -134,7 +137,10 @@ class Bank:
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         asked = msgspec.json.decode(request.body)
-        verb = request.url.rpartition("/")[2]
+        branch, verb = request.url.split("/")[-2:]
+        if verb == "create" and branch in self.refusing:
+            refused = {"state": "declined", "code": self.refusing[branch]}
+            return HttpResponse(status=200, body=msgspec.json.encode(refused))
         answered = getattr(self, f"_{verb}")(**asked)
         return HttpResponse(status=200, body=msgspec.json.encode(answered))
 
@@ -188,6 +194,7 @@ class BankChannel:
 
     def __init__(self, settings: BankSettings) -> None:
         self._key = settings.key.encode()
+        self._branch = settings.branch
 
     @property
     def manifest(self) -> Manifest:
@@ -196,7 +203,7 @@ class BankChannel:
     def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
         if request.product is Product.CODE and not request.auth_code:
             raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
-        answer = yield _ask(
+        answer = yield self._ask(
             "create",
             reference=request.reference,
             amount=request.amount.minor,
@@ -207,16 +214,16 @@ class BankChannel:
         return _payment(request.reference, answer)
 
     def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("query", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("query", reference=query.reference)))
 
     def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
 
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "refund",
             reference=request.reference,
             payment=request.payment_reference,
@@ -225,7 +232,7 @@ class BankChannel:
         return _refund(request.reference, msgspec.json.decode(answer.body))
 
     def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "query_refund", reference=query.reference, payment=query.payment_reference
         )
         return _refund(query.reference, msgspec.json.decode(answer.body))
@@ -248,14 +255,13 @@ class BankChannel:
     def acknowledge(self, *, accepted: bool) -> HttpReply:
         return HttpReply(status=200 if accepted else 400, body=b"yes" if accepted else b"no")
 
-
-def _ask(verb: str, **document: object) -> HttpRequest:
-    return HttpRequest(
-        method="POST",
-        url=f"https://bank.invalid/{verb}",
-        body=msgspec.json.encode(document),
-        effect=not verb.startswith("query"),
-    )
+    def _ask(self, verb: str, **document: object) -> HttpRequest:
+        return HttpRequest(
+            method="POST",
+            url=f"https://bank.invalid/{self._branch}/{verb}",
+            body=msgspec.json.encode(document),
+            effect=not verb.startswith("query"),
+        )
 
 
 def _payment(reference: str, answer: HttpResponse) -> PaymentOutcome:
@@ -277,7 +283,8 @@ def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
         case "closed":
             return Closed()
         case "declined":
-            return Declined(code="declined", channel_code="NO", channel_message="not today")
+            code = told.get("code", "declined")
+            return Declined(code=code, channel_code="NO", channel_message="not today")
         case _:
             return NotFound()
 
@@ -318,6 +325,8 @@ class BankTransport:
     faults: list[Fault | None] = field(default_factory=list)
     sent: list[str] = field(default_factory=list)
     """The verb of every request that arrived at the bank."""
+    down: set[str] = field(default_factory=set)
+    """Branches that nobody can connect to."""
 
     async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
         driven = exchange(operation)
@@ -339,7 +348,7 @@ class BankTransport:
         fault = self.faults.pop(0) if self.faults else None
         if fault is Fault.DIES_BEFORE:
             raise ProcessDied
-        if fault is Fault.NOT_CONNECTED:
+        if fault is Fault.NOT_CONNECTED or request.url.split("/")[-2] in self.down:
             raise ConnectFailed("refused")
         if fault is Fault.REQUEST_LOST:
             raise AnswerLost("reset before the bank read it")

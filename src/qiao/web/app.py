@@ -16,6 +16,7 @@ from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, TheEngine, provide_engine, provide_merchant, require_key
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
+from qiao.web.api.routing import routing
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
 from qiao.web.cashier.views import cashier
@@ -73,7 +74,10 @@ def create_app(engine: Engine, *, quick: bool = True) -> Application:
     doors = Doors(engine=engine, keys=ApiKeys(engine))
     merchants_own = Router(
         "/",
-        route_handlers=[Router("/v1", route_handlers=[payments, ledger, webhooks]), simple],
+        route_handlers=[
+            Router("/v1", route_handlers=[payments, ledger, routing, webhooks]),
+            simple,
+        ],
         guards=[require_key],
         dependencies={"merchant": Provide(provide_merchant)},
     )

@@ -1,9 +1,9 @@
 """The breakers of channel accounts, and what is measured of them: a job of the merchant's own.
 
 Trouble is what the channel or the way to it does: not connected, no answer, an answer that cannot
-be read or trusted (so any HTTP 5xx). A decline is an answer. The job runs when trouble was seen, and
-while a breaker is not closed; where rules ask for statistics it also runs every few seconds in which
-there are attempts.
+be read or trusted (so any HTTP 5xx). A decline is an answer. The job runs when trouble was seen,
+and while a breaker is not closed; where rules ask for statistics it also runs every few seconds in
+which there are attempts.
 """
 
 from dataclasses import dataclass
@@ -59,13 +59,14 @@ async def want_measuring(engine: Engine, attempt: Attempt, *, trouble: bool) -> 
         if not trouble and not engine.routing.asks_for_statistics(merchant_id):
             return
         pace = TROUBLE_PACE_SECONDS if trouble else MEASURE_PACE_SECONDS
-        if engine.routing.is_due(merchant_id, pace):
+        run_at = engine.routing.next_watch(merchant_id, pace, engine.now())
+        if run_at is not None:
             await enqueue(
                 engine.database,
                 merchant_id=merchant_id,
                 kind=KIND,
                 subject_id=SUBJECT,
-                run_at=engine.now(),
+                run_at=run_at,
             )
             engine.wake()
     except StoreUnavailable:

@@ -1,8 +1,8 @@
 """The rules as an operator writes them: a decision table, fees, and how to choose among several.
 
 A table is read from its first row on. A cell is a unary expression of the ZEN language, which
-zen-engine evaluates: https://docs.gorules.io/developers/expressions. Each is compiled once, when the
-rules are read; what is wrong with one is told with its row and its column.
+zen-engine evaluates: https://docs.gorules.io/developers/expressions. Each is compiled once, when
+the rules are read; what is wrong with one is told with its row and its column.
 """
 
 from enum import StrEnum

@@ -7,7 +7,7 @@ every process within that second.
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 
@@ -107,7 +107,7 @@ class Routing:
         self._database = database
         self._held: dict[tuple[str, bool], tuple[float, Known]] = {}
         self._compiled: dict[tuple[str, bool, int], CompiledRules] = {}
-        self._measured: dict[str, float] = {}
+        self._watches: dict[tuple[str, float], datetime] = {}
 
     async def of(self, merchant_id: str, *, live: bool) -> Known:
         """What is known now, or was within the last second."""
@@ -136,16 +136,20 @@ class Routing:
         held = (self._held.get((merchant_id, live)) for live in (False, True))
         return any(one is not None and one[1].rules.measured for one in held)
 
-    def is_due(self, merchant_id: str, every_seconds: float) -> bool:
-        """Whether it is so long ago that this was asked with True as the answer."""
-        clock = asyncio.get_running_loop().time()
-        last = self._measured.get(merchant_id)
-        if last is not None and clock < last + every_seconds:
-            return False
-        if len(self._measured) >= MAX_HELD:
-            self._measured.clear()
-        self._measured[merchant_id] = clock
-        return True
+    def next_watch(self, merchant_id: str, every_seconds: float, now: datetime) -> datetime | None:
+        """When to look at the accounts next; None when that is arranged already.
+
+        Whatever happens is looked at afterwards, and nobody looks more often than that.
+        """
+        pace = timedelta(seconds=every_seconds)
+        last = self._watches.get((merchant_id, every_seconds))
+        if last is not None and now < last <= now + pace:  # later: the clock has been set back
+            return None
+        if len(self._watches) >= MAX_HELD:
+            self._watches.clear()
+        at = now if last is None or last > now else max(now, last + pace)
+        self._watches[merchant_id, every_seconds] = at
+        return at
 
     def _read(self, own: Any, platform: Any, health: Any, statistics: Any) -> Known:
         saved = [msgspec.convert(one, Saved) for one in (own, platform) if one is not None]

@@ -24,5 +24,6 @@ DESCRIPTIONS = {
     404: "There is no such thing, for this merchant and in this key's mode.",
     409: "The request contradicts what is already there. Nothing changed.",
     413: "The body is larger than 64 KiB.",
-    503: "The database does not answer; the same request, with its key, may be sent again.",
+    503: "The database does not answer, or every account that could serve is out of order"
+    " (`no_route`); the same request, with its key, may be sent again after `Retry-After`.",
 }
