@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
+
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse, Operation
 from qiao.crypto.sealing import Seal
 from qiao.domain.outcomes import NotSent, Unknown
@@ -18,7 +20,6 @@ from qiao.store.clock import DatabaseClock
 from qiao.store.errors import StoreUnavailable
 from qiao.store.outbox import Worker
 from qiao.testing.bank import BANK, Bank
-from qiao.testing.world import ACCOUNT_ID
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
 from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
 
@@ -78,7 +79,7 @@ class Transport:
 
     async def _ask_bank(self, request: HttpRequest) -> HttpResponse:
         world, network = self.world, self.world.network
-        if world.hits(network.not_connected):
+        if request.url.split("/")[-2] in world.branches_down or world.hits(network.not_connected):
             raise ConnectFailed("refused")
         if world.hits(network.request_lost):
             await self._wait_in_vain(request)
@@ -189,6 +190,10 @@ class SimulatedWorld:
     chance: random.Random = field(init=False)
     bank: Bank = field(default_factory=Bank)
     network: Network = field(default_factory=Network)
+    routed: bool = False
+    """With two accounts at the bank, and rules that fail over from one to the other."""
+    branches_down: frozenset[str] = frozenset()
+    """Branches of the bank that nobody can connect to."""
     processes: list[Process] = field(default_factory=list)
     webhooks: dict[str, set[bytes]] = field(default_factory=dict)
     shop_fails: float = 0.0
@@ -236,13 +241,18 @@ class SimulatedWorld:
     async def notify(self, notice: HttpMessage) -> bool:
         """Whether some process acknowledged it."""
         merchant_id = self.scope.merchant_id
+        account_id = self.account_of(msgspec.json.decode(notice.body)["reference"])
         try:
             reply = await self.process().call(
-                lambda engine: receive(engine, merchant_id, ACCOUNT_ID, notice)
+                lambda engine: receive(engine, merchant_id, account_id, notice)
             )
         except Gone:
             return False
         return reply.status == 200
+
+    def account_of(self, reference: str) -> str:
+        """Where the bank tells of an order: at the account that it was asked for."""
+        return self.bank.orders[reference].notify_url.rpartition("/")[2]
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
