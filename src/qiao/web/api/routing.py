@@ -26,7 +26,7 @@ from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-Version = Annotated[int, QueryParameter(ge=1, le=2**31 - 1)]
+Before = Annotated[int | None, QueryParameter(ge=1, le=2**31 - 1)]
 WEEK = timedelta(days=7)
 
 
@@ -215,7 +215,7 @@ async def get_versions(
     engine: TheEngine,
     merchant: TheMerchant,
     limit: Limit = 20,
-    before: Version | None = None,
+    before: Before = None,
 ) -> Page[VersionDocument]:
     """Every version that the merchant has saved, the newest first."""
     found = await versions(engine, merchant, before=before, limit=limit)
