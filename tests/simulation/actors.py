@@ -180,7 +180,11 @@ async def break_things(world: SimulatedWorld, seconds: float) -> None:
 
 NETWORK = tuple(Network.__dataclass_fields__)
 BRANCHES = ((), ("main",), ("north",), ("main", "north"))
-REFUSING = ({}, {"main": "account_misconfigured"}, {"north": "insufficient_funds"})
+REFUSING: tuple[dict[str, str], ...] = (
+    {},
+    {"main": "account_misconfigured"},
+    {"north": "insufficient_funds"},
+)
 
 
 def calm(world: SimulatedWorld) -> None:

@@ -55,6 +55,11 @@ class Account:
         """By what routing rules name it; the last stands for every account of its channel."""
         return self.account_id, self.name, f"channel:{self.channel_id}"
 
+    def takes(self, amount_minor: int) -> bool:
+        """Whether the amount is within its channel's limits."""
+        manifest = self.channel.manifest
+        return manifest.min_minor <= amount_minor <= manifest.max_minor
+
     def can(self, product: Product, currency: str) -> bool:
         """Whether its channel offers the product in the currency."""
         manifest = self.channel.manifest

@@ -46,6 +46,17 @@ async def test_without_rules_the_lowest_priority_is_tried_as_ever(world: World) 
     }
 
 
+async def test_where_there_is_nothing_to_choose_nothing_is_told(
+    world: World, database: Database
+) -> None:
+    await database.execute("UPDATE channel_account SET enabled = false WHERE name = 'north'")
+    done = await order_and_attempt(world.engine, world.scope, world.order(), world.method())
+    assert (done.attempt.account_id, done.attempt.routing) == (ACCOUNT_ID, None)
+    choice = await choose(world.engine, world.scope, wanted(), in_full=True)
+    assert choice.document is not None
+    assert choice.document["candidates"] == [{"account": ACCOUNT_ID, "channel": "bank"}]
+
+
 async def test_the_first_row_that_matches_counts_and_is_recorded(world: World) -> None:
     await world.rule(
         rows=[
@@ -141,6 +152,7 @@ async def test_the_platforms_rules_are_for_who_has_none(world: World) -> None:
     rules = read_rules({"rows": [{"name": "all", "accounts": ["channel:bank"]}]})
     await save(world.engine, platform, rules)
     choice = await choose(world.engine, world.scope, wanted())
+    assert choice.document is not None
     assert (choice.document["rules_of"], choice.document["row_name"]) == ("platform", "all")
     await world.rule(rows=[{"accounts": ["north"]}])
     assert await chosen(world) == "north"
@@ -180,6 +192,7 @@ async def test_the_cheapest_comes_first(world: World) -> None:
     assert await chosen(world, minor=10_000) == "north"  # 60 against 38 + 5
     assert await chosen(world, minor=1000, product=world.method("1").product) == "north"
     choice = await choose(world.engine, world.scope, wanted(10_000))
+    assert choice.document is not None
     assert [one["cost"] for one in choice.document["candidates"]] == [43, 60]
 
 

@@ -4,7 +4,6 @@ import json
 import re
 from typing import Annotated, Any, Final
 
-import zen
 from msgspec import Meta
 
 from qiao.engine.routing.wanted import METADATA, NUMBERS, TEXTS
@@ -35,8 +34,12 @@ class CompiledCell:
     """A cell that can be asked; made by :func:`compile_cell`."""
 
     def __init__(self, column: str, text: str) -> None:
+        import zen  # 7 MB, for none but those who have rules
+
         self.column = column
         self._wants_null = text == "null"
+        # Handing all inputs over costs more than asking: only where the cell names another.
+        self._names_others = any(name not in WORDS | FUNCTIONS for name in _names(text))
         self._expression: Any = zen.compile_unary_expression(text)
 
     def holds(self, inputs: dict[str, Any]) -> bool:
@@ -44,8 +47,9 @@ class CompiledCell:
         value = _value(self.column, inputs)
         if value is None:
             return self._wants_null
+        asked = {**inputs, "$": value} if self._names_others else {"$": value}
         try:
-            return self._expression.evaluate({**inputs, "$": value}) is True
+            return self._expression.evaluate(asked) is True
         except RuntimeError:  # it compares with another input, which is not known
             return False
 
@@ -107,10 +111,14 @@ def _check(text: str) -> None:
     bare = QUOTED.sub("", text)
     if any(bare.count(bracket) > MAX_DEPTH for bracket in "([{"):
         raise ValueError(f"more than {MAX_DEPTH} brackets")
-    for name in NAME.findall(bare):
+    for name in _names(text):
         root = name.partition(".")[0]
         if name not in WORDS | FUNCTIONS | NUMBERS | TEXTS and root != METADATA[:-1]:
             raise ValueError(f"{name!r} is no column (a word in an expression wants quotes)")
+
+
+def _names(text: str) -> list[str]:
+    return NAME.findall(QUOTED.sub("", text))
 
 
 def _value(column: str, inputs: dict[str, Any]) -> Any:

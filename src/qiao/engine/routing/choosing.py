@@ -23,19 +23,27 @@ class Choice:
     """The account, and as a document the version, the row and the candidates with their scores."""
 
     account: Account
-    document: dict[str, Any]
+    document: dict[str, Any] | None
+    """None where there was nothing to choose: no rules, and one account."""
 
 
 async def choose(
-    engine: Engine, scope: Scope, wanted: Wanted, *, tried: frozenset[str] = frozenset()
+    engine: Engine,
+    scope: Scope,
+    wanted: Wanted,
+    *,
+    tried: frozenset[str] = frozenset(),
+    in_full: bool = False,
 ) -> Choice:
-    """The account to try, none of those ``tried``.
+    """The account to try, none of those ``tried``; ``in_full`` explains also what needs it not.
 
     Raises InvalidInput naming what no account can or the rules forbid, and NoRoute when every
     account that could is out of order just now.
     """
     able = await _able(engine, scope, wanted)
     known = await engine.routing.of(scope.merchant_id, live=scope.live)
+    if len(able) == 1 and not tried and not in_full and _is_plain(able[0], known, wanted):
+        return Choice(account=able[0], document=None)
     return choose_among(
         able, known, wanted, tried=tried, now=engine.now(), random_bytes=engine.random
     )
@@ -85,12 +93,12 @@ def choose_among(
             remedy="choose another way to pay, or add a row: qiao route explain shows each",
         )
     candidates, rejected = [], {}
+    weights = _weights(row, listed)
     for number, account in enumerate(listed):
         reason = _rejection(account, known, wanted, tried, now)
         if reason is not None:
             rejected[account.account_id] = reason
             continue
-        weights = _weights(row, listed)
         candidates.append(_candidate(account, known, wanted, weights[number], now))
     if not candidates:
         raise _no_route(listed, known, tried, now)
@@ -122,6 +130,17 @@ def choose_among(
         ],
     }
     return Choice(account=ordered[0].account, document=document)
+
+
+def _is_plain(account: Account, known: Known, wanted: Wanted) -> bool:
+    """Nobody's rules, an account in good health, and nothing asked that is not found elsewhere."""
+    return (
+        known.saved is None
+        and account.account_id not in known.health
+        and wanted.channel == account.channel_id
+        and not (wanted.country or wanted.device or wanted.preference or wanted.code_prefix)
+        and account.takes(wanted.amount.minor)
+    )
 
 
 def mismatches(known: Known, wanted: Wanted) -> list[dict[str, Any]]:
@@ -171,8 +190,7 @@ def _rejection(
 ) -> str | None:
     if account.account_id in tried:
         return "tried in this request already"
-    manifest = account.channel.manifest
-    if not manifest.min_minor <= wanted.amount.minor <= manifest.max_minor:
+    if not account.takes(wanted.amount.minor):
         return "the amount is outside the channel's limits"
     health = known.health.get(account.account_id)
     if health is not None and health.at(now) is Circuit.OPEN:

@@ -248,7 +248,7 @@ async def explain_routing(
     known = await engine.routing.of(merchant.merchant_id, live=merchant.live)
     choice, refused = None, None
     try:
-        choice = (await choose(engine, merchant, wanted)).document
+        choice = (await choose(engine, merchant, wanted, in_full=True)).document
     except InvalidInput as error:
         refused = str(error)
     return ExplanationDocument(
