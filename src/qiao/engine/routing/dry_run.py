@@ -18,12 +18,14 @@ from qiao.domain.money import Money
 from qiao.engine.accounts import Account
 from qiao.engine.routing.books import check_accounts
 from qiao.engine.routing.choosing import choose_among
+from qiao.engine.routing.health import measure
 from qiao.engine.routing.rules import CompiledRules, Rules
 from qiao.engine.routing.state import SQL, Known
 from qiao.engine.routing.wanted import ANY_CHANNEL, Wanted
 from qiao.engine.runtime import Engine, Scope
 
-PAGE: Final = 1000
+PAGE: Final = 200
+"""Small, so that between pages others have their turn."""
 MAX_ATTEMPTS: Final = 50_000
 MAX_SPAN: Final = timedelta(days=31)
 REFUSED: Final = "refused"
@@ -136,8 +138,12 @@ class _Draft:
 
 
 async def _known(engine: Engine, scope: Scope, rules: Rules) -> Known:
+    compiled = CompiledRules(rules)
+    if compiled.measured:
+        await measure(engine, scope.merchant_id)
+        engine.routing.forget(scope.merchant_id)
     now = await engine.routing.of(scope.merchant_id, live=scope.live)
-    return Known(rules=CompiledRules(rules), saved=None, health={}, statistics=now.statistics)
+    return Known(rules=compiled, saved=None, health={}, statistics=now.statistics)
 
 
 async def _past(

@@ -6,6 +6,7 @@ and while a breaker is not closed; where rules ask for statistics it also runs e
 which there are attempts.
 """
 
+import asyncio
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -35,6 +36,8 @@ TROUBLE_PACE_SECONDS: Final = 1.0
 MEASURE_PACE_SECONDS: Final = 5.0
 STATISTICS_WINDOW: Final = timedelta(minutes=15)
 MAX_OPEN_SECONDS: Final = 300
+PROBE_SECONDS: Final = 5
+"""How long a probe may take: an account that is slower is of no use to who waits at a till."""
 TRIALS: Final = 3
 """So many attempts without trouble end an account's probation."""
 PROBATION: Final = timedelta(seconds=60)
@@ -76,6 +79,31 @@ async def want_measuring(engine: Engine, attempt: Attempt, *, trouble: bool) -> 
 async def watch(engine: Engine, merchant_id: str) -> float | None:
     """Measure the merchant's accounts and turn their breakers; when to do so again, in seconds."""
     now = engine.now()
+    rows = await engine.database.fetch(SQL.health_of_accounts, merchant_id)
+    turns = []
+    measured = False
+    for live in sorted({row["live"] for row in rows}):
+        known = await engine.routing.of(merchant_id, live=live)
+        measured = measured or known.rules.measured
+        breaker = known.rules.rules.breaker
+        seen = await _seen(engine, merchant_id, now - timedelta(seconds=breaker.window_seconds))
+        for row in rows:
+            if row["live"] == live:
+                health = None if row["state"] is None else _health(row)
+                found = seen.get(row["account_id"], Seen())
+                turns.append((row["account_id"], health, found, breaker))
+    if measured:
+        await measure(engine, merchant_id)
+    # At once, so that one that is silent keeps none of the others waiting.
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(_turn(engine, merchant_id, *turn)) for turn in turns]
+    engine.routing.forget(merchant_id)
+    return min((after for task in tasks if (after := task.result()) is not None), default=None)
+
+
+async def measure(engine: Engine, merchant_id: str) -> None:
+    """What came of each account's attempts lately, into the table that choices are made by."""
+    now = engine.now()
     await engine.database.execute(
         SQL.measure,
         merchant_id,
@@ -83,20 +111,6 @@ async def watch(engine: Engine, merchant_id: str) -> float | None:
         sorted(ACCOUNTS_FAULT),
         now,
     )
-    waits: list[float] = []
-    rows = await engine.database.fetch(SQL.health_of_accounts, merchant_id)
-    for live in sorted({row["live"] for row in rows}):
-        known = await engine.routing.of(merchant_id, live=live)
-        breaker = known.rules.rules.breaker
-        seen = await _seen(engine, merchant_id, now - timedelta(seconds=breaker.window_seconds))
-        for row in rows:
-            if row["live"] == live:
-                health = None if row["state"] is None else _health(row)
-                found = seen.get(row["account_id"], Seen())
-                after = await _turn(engine, merchant_id, row["account_id"], health, found, breaker)
-                waits += [after] if after is not None else []
-    engine.routing.forget(merchant_id)
-    return min(waits, default=None)
 
 
 async def _seen(engine: Engine, merchant_id: str, since: datetime) -> dict[str, Seen]:
@@ -159,7 +173,11 @@ async def _answers(engine: Engine, merchant_id: str, account_id: str) -> bool:
         reference=order_number(engine.new_id(IdKind.ATTEMPT)),
         amount=Money(manifest.min_minor, currency),
     )
-    outcome = await engine.transport.run(account.channel.query(query, engine.context))
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            outcome = await engine.transport.run(account.channel.query(query, engine.context))
+    except TimeoutError:
+        return False
     return not isinstance(outcome, NotSent | Unknown)
 
 

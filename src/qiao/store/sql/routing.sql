@@ -8,8 +8,9 @@ SELECT
   (SELECT to_jsonb(v) FROM routing_version v WHERE v.merchant_id = $3 AND v.live = $2
    ORDER BY v.version DESC LIMIT 1) AS platform,
   (SELECT coalesce(jsonb_agg(h), '[]') FROM account_health h WHERE h.merchant_id = $1) AS health,
-  (SELECT coalesce(jsonb_agg(s), '[]') FROM account_statistics s WHERE s.merchant_id = $1)
-    AS statistics;
+  -- Older ones are of attempts that no window holds any more.
+  (SELECT coalesce(jsonb_agg(s), '[]') FROM account_statistics s
+   WHERE s.merchant_id = $1 AND s.measured_at > now() - interval '15 minutes') AS statistics;
 
 -- name: put_routing
 -- $6: the version that it is to replace; no row comes back when another one is the newest.
