@@ -118,7 +118,8 @@ class Process:
 
     def __init__(self, world: "SimulatedWorld") -> None:
         self._world = world
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # Not a set: its order would be that of addresses in memory.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     async def start(self) -> None:
         """As a new process does: what it needs of the database, it asks until it gets it."""
@@ -175,8 +176,8 @@ class Process:
 
     def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
 
@@ -202,7 +203,7 @@ class SimulatedWorld:
     clock_error: timedelta = timedelta()
     """How far the database's clock is off, as after a standby has taken over."""
     trouble: Trouble = field(init=False)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -256,5 +257,5 @@ class SimulatedWorld:
 
     def background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)

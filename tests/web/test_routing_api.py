@@ -54,7 +54,10 @@ async def test_rules_are_saved_shown_and_recorded(
     [attempt] = (await api.get(f"/v1/payments/{made['id']}")).json()["attempts"]
     assert attempt == made["attempts"][0]
     assert (attempt["routing"]["version"], attempt["routing"]["row_name"]) == (1, "large")
-    assert attempt["routing"]["candidates"] == [{"account": SECOND_ACCOUNT_ID, "channel": "bank"}]
+    assert attempt["routing"]["candidates"] == [
+        {"account": SECOND_ACCOUNT_ID, "channel": "bank"},
+        {"account": ACCOUNT_ID, "channel": "bank", "rejected": "the row does not list it"},
+    ]
     again = await api.put("/v1/routing", json=body)
     assert (again.status_code, again.json()["code"]) == (409, "routing_version_conflict")
     history = (await api.get("/v1/routing/versions")).json()

@@ -6,7 +6,7 @@ starts on an account that has changed or was disabled, for the statement that st
 ``version``.
 """
 
-import time
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -130,9 +130,9 @@ class Accounts:
         """The account, also when it is disabled: what was begun on it must come to an end."""
         key = (merchant_id, account_id)
         held = self._held.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and _monotonic() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = _monotonic() + HELD_SECONDS
         row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
         if row is None:
             raise Missing("no such account", field="account", remedy="look at its address again")
@@ -167,9 +167,9 @@ class Accounts:
         """The enabled accounts, in the order in which they are to be tried."""
         key = (merchant_id, live)
         held = self._usable.get(key)
-        if held is not None and time.monotonic() < held[0]:
+        if held is not None and _monotonic() < held[0]:
             return held[1]
-        until = time.monotonic() + HELD_SECONDS
+        until = _monotonic() + HELD_SECONDS
         rows = await self._database.fetch(SQL.accounts, merchant_id, live)
         accounts = [self._open(row) for row in rows]
         if len(self._usable) >= MAX_HELD:
@@ -229,3 +229,8 @@ class Accounts:
         )
         self._opened[key] = account
         return account
+
+
+def _monotonic() -> float:
+    """The running loop's clock, in seconds: a simulation's is its own."""
+    return asyncio.get_running_loop().time()

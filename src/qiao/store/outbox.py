@@ -217,7 +217,7 @@ class Worker:
         full = len(rows) == self._batch_size
         self._claim_at = 0.0 if full else begun + self._poll_seconds
         self._unfinished += len(rows)
-        for row in sorted(rows, key=lambda row: row["due_at"]):
+        for row in sorted(rows, key=lambda row: (row["due_at"], row["kind"], row["subject_id"])):
             fields = dict(row)
             del fields["due_at"]
             leased_until = fields.pop("leased_until")

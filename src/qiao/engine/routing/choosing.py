@@ -111,6 +111,7 @@ def choose_among(
         random_bytes=random_bytes,
         explore_percent=rules.explore_percent,
     )
+    chosen = {one.account.account_id for one in ordered}
     document = {
         "version": known.version,
         "rules_of": known.owner,
@@ -118,16 +119,8 @@ def choose_among(
         "row_name": (row.row.name or None) if row else None,
         "strategy": strategy.value,
         "asked": wanted.asked(),
-        "candidates": [_told(one, wanted) for one in ordered]
-        + [
-            {
-                "account": one.account_id,
-                "channel": one.channel_id,
-                "rejected": rejected[one.account_id],
-            }
-            for one in listed
-            if one.account_id in rejected
-        ],
+        "candidates": [_told(one) for one in ordered]
+        + [_told_rejected(one, rejected) for one in able if one.account_id not in chosen],
     }
     return Choice(account=ordered[0].account, document=document)
 
@@ -232,7 +225,12 @@ def _no_route(
     )
 
 
-def _told(candidate: Candidate, wanted: Wanted) -> dict[str, Any]:
+def _told_rejected(account: Account, rejected: dict[str, str]) -> dict[str, Any]:
+    reason = rejected.get(account.account_id, "the row does not list it")
+    return {"account": account.account_id, "channel": account.channel_id, "rejected": reason}
+
+
+def _told(candidate: Candidate) -> dict[str, Any]:
     """A candidate with what spoke for it; what is not known is left out."""
     statistics, account = candidate.statistics, candidate.account
     told: dict[str, Any] = {"account": account.account_id, "channel": account.channel_id}

@@ -95,10 +95,17 @@ async def watch(engine: Engine, merchant_id: str) -> float | None:
     if measured:
         await measure(engine, merchant_id)
     # At once, so that one that is silent keeps none of the others waiting.
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(_turn(engine, merchant_id, *turn)) for turn in turns]
+    told = await asyncio.gather(
+        *(_turn(engine, merchant_id, *turn) for turn in turns), return_exceptions=True
+    )
     engine.routing.forget(merchant_id)
-    return min((after for task in tasks if (after := task.result()) is not None), default=None)
+    waits: list[float] = []
+    for one in told:
+        if isinstance(one, BaseException):
+            raise one
+        if one is not None:
+            waits.append(one)
+    return min(waits, default=None)
 
 
 async def measure(engine: Engine, merchant_id: str) -> None:

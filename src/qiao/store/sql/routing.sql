@@ -34,7 +34,7 @@ ORDER BY version DESC LIMIT $4;
 SELECT a.account_id, a.live, h.state, h.changed_at, h.open_until, h.openings, h.reason
 FROM channel_account a
 LEFT JOIN account_health h ON h.merchant_id = a.merchant_id AND h.account_id = a.account_id
-WHERE a.merchant_id = $1 AND a.enabled;
+WHERE a.merchant_id = $1 AND a.enabled ORDER BY a.account_id;
 
 -- name: troubles
 -- Attempts since an id (an id tells its time), of each account since its health last changed.
