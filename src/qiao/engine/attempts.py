@@ -64,6 +64,8 @@ class Method:
     country: str | None = None
     device: str | None = None
     preference: str | None = None
+    account_id: str | None = None
+    """The account whose app told the payer's id; no other one will do."""
 
     def wanted(self, order: Payment | Order, subject: str, at: datetime) -> Wanted:
         """What routing rules are asked about, for the payment whose id is ``subject``."""
@@ -79,6 +81,7 @@ class Method:
             device=self.device,
             preference=self.preference,
             code_prefix=self.auth_code[:2] if self.auth_code else None,
+            account_id=self.account_id,
         )
 
 

@@ -109,6 +109,12 @@ async def test_a_method_may_leave_the_channel_to_the_rules(world: World) -> None
     assert refused.value.field == "method.product"
 
 
+async def test_who_told_the_payers_id_takes_the_payment(world: World) -> None:
+    await world.rule(rows=[{"accounts": ["bank", "north"]}])
+    assert await chosen(world) == "bank"
+    assert await chosen(world, account_id=SECOND_ACCOUNT_ID) == "north"
+
+
 async def test_a_saved_version_counts_in_another_process_soon(world: World) -> None:
     """Another process holds what it knows for a second; then it asks again."""
     await choose(world.engine, world.scope, wanted())

@@ -8,10 +8,11 @@ from qiao.channels.alipay.codes import PAYMENT_DECLINES as ALIPAY
 from qiao.channels.wechat.codes import PAYMENT_DECLINES as WECHAT
 from qiao.channels.wechat.v2.codes import PAYMENT_DECLINES as WECHAT_V2
 from qiao.engine.attempts import attempt
+from qiao.engine.notifications import receive
 from qiao.engine.ordering import order_and_attempt
 from qiao.engine.routing.declines import ACCOUNTS_FAULT, CUSTOMERS_MATTER
 from qiao.engine.runtime import IdempotencyKey
-from qiao.testing.bank import DECLINED_CODE, Fault, ProcessDied
+from qiao.testing.bank import Fault, Order, ProcessDied
 from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID, World
 
 KEY = IdempotencyKey(key="one", body_digest=b"body")
@@ -147,10 +148,20 @@ async def test_a_process_that_dies_between_the_two_loses_nothing(world: World) -
 
 
 async def test_money_for_the_first_after_all_is_surplus(world: World) -> None:
-    """The bank says no and takes the money all the same: it goes back."""
+    """The bank says no, and takes the customer's money all the same: it goes back."""
     await world.rule(**BOTH)
-    payment = await world.accept()
-    declined = await world.attempt(payment, code=DECLINED_CODE)
-    assert declined.state == "declined"
+    world.bank.refusing["main"] = "account_misconfigured"
+    payment = await world.accept(1000)
     await world.attempt(payment, code="284561")
-    assert (await world.now(payment)).state == "paid"
+    [first] = [one for one in await world.attempts(payment) if one.replaces is None]
+    notify_url = world.engine.notify_url(world.scope.merchant_id, ACCOUNT_ID)
+    late = Order(amount=1000, product="code", notify_url=notify_url, state="paid")
+    world.bank.orders[first.reference] = late
+    notice = world.bank.payment_notice(first.reference)
+    reply = await receive(world.engine, world.scope.merchant_id, ACCOUNT_ID, notice)
+    assert reply.status == 200
+    await world.work_until_quiet()
+    now = await world.now(payment)
+    assert (now.state, now.captured_minor, now.refunded_minor) == ("paid", 1000, 0)
+    assert late.left == 0
+    assert [one.surplus for one in await world.refunds(payment)] == [True]

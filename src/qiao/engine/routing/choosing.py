@@ -51,13 +51,15 @@ async def choose(
 
 async def _able(engine: Engine, scope: Scope, wanted: Wanted) -> list[Account]:
     if wanted.channel != ANY_CHANNEL:
-        return await engine.accounts.able(
+        found = await engine.accounts.able(
             scope.merchant_id,
             live=scope.live,
             channel=wanted.channel,
             product=wanted.product,
             currency=wanted.amount.currency,
         )
+        # When the one that will do is gone, its channel says what is wrong with the payer's id.
+        return [one for one in found if one.account_id == wanted.account_id] or found
     usable = await engine.accounts.usable(scope.merchant_id, live=scope.live)
     able = [
         one

@@ -49,6 +49,8 @@ class Wanted:
     device: str | None = None
     preference: str | None = None
     code_prefix: str | None = None
+    account_id: str | None = None
+    """The only account that will do: it told the payer's id, which no other one understands."""
 
     def inputs(self, zone: ZoneInfo) -> dict[str, Any]:
         """What a rule sees, by name; the time is the merchant's own."""

@@ -20,7 +20,7 @@ SELECT (accepted.row).* FROM accepted;
 
 -- name: accept_and_attempt
 -- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
--- changed or was disabled, nothing is written and no row comes back.
+-- changed or was disabled, nothing is written and no row comes back. $24: what chose it.
 WITH account AS (
   SELECT account_id FROM channel_account
   WHERE merchant_id = $1 AND account_id = $17 AND enabled AND updated_at = $18
@@ -80,6 +80,7 @@ ORDER BY payment_id DESC LIMIT $5;
 
 -- name: start_attempt
 -- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts.
+-- $14: what chose it. $15: the attempt that it replaces.
 WITH open AS (
   SELECT * FROM payment
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
