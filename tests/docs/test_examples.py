@@ -22,6 +22,7 @@ from qiao.channels.alipay import AlipaySettings
 from qiao.channels.wechat import WechatSettings
 from qiao.cli.main import app
 from qiao.demo.world import API_KEY, World
+from qiao.engine.routing.rules import read_rules
 from qiao.engine.webhooks import add_endpoint
 from qiao.store.database import Database
 from qiao.testing.world import make_world
@@ -201,6 +202,7 @@ async def test_calls_of_curl_are_answered(world: World, tmp_path: Path) -> None:
             told[one.name] = json.loads(await run(one.code, world, tmp_path, "sh", "-ec"))
     assert told["docs/quick-start.md-1"]["state"] == "open"
     assert told["docs/api.md-0"]["action"]["type"] == "qr_code"
+    assert told["docs/routing.md-1"]["choice"]["candidates"][0]["channel"] == "alipay"
     assert told["docs/sandbox.md-0"]["kind"] == "lose_answer"
     assert [fault.kind for fault in world.alipay.faults.faults] == ["lose_answer"]
 
@@ -243,3 +245,4 @@ def test_settings_are_what_the_channels_take() -> None:
     shown = {one.name: tomllib.loads(one.code) for one in examples("toml")}
     AlipaySettings.read(shown["docs/channels/alipay.md-0"])
     WechatSettings.read(shown["docs/channels/wechat.md-0"])
+    read_rules(shown["docs/routing.md-0"])

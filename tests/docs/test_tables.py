@@ -24,6 +24,10 @@ from qiao.channels.wechat.codes import (
 )
 from qiao.engine.key_policy import KeyScope
 from qiao.engine.payment_limits import LimitKind
+from qiao.engine.routing.declines import ACCOUNTS_FAULT, CUSTOMERS_MATTER
+from qiao.engine.routing.rules import Breaker, Strategy, read_rules
+from qiao.engine.routing.state import Circuit
+from qiao.engine.routing.wanted import METADATA, NUMBERS, TEXTS
 from qiao.engine.webhooks import EVENT_TYPES, RETRY_AFTER_SECONDS, TIMEOUT_SECONDS
 from qiao.simulators.kit.faults import FaultKind
 from qiao.simulators.kit.scenarios import ENTRIES
@@ -108,6 +112,20 @@ def test_wechat_refusals() -> None:
         for example in re.findall(r"`([^`]+)`", such):
             meanings = {table.get(example.replace("_", "")) for table in tables}
             assert meanings & set(re.findall(r"`([^`]+)`", code)), example
+
+
+def test_routing() -> None:
+    page = "docs/routing.md"
+    columns = {name.replace("metadata.NAME", METADATA) for name in names(rows(page, "## Rules"))}
+    assert columns == NUMBERS | TEXTS | {METADATA}
+    assert names(rows(page, "## Strategies")) == [one.value for one in Strategy]
+    assert names(rows(page, "## Breakers")) == [one.value for one in Circuit]
+    example = tomllib.loads(re.findall(r"```toml\n(.*?)```", text(page), re.DOTALL)[0])
+    assert read_rules(example).breaker == Breaker()
+    tables = text(page).partition("| code of a decline |")[2]
+    told = re.findall(r"^\| `(\w+)` \| the (account|customer)'s \| (.*) \|$", tables, re.MULTILINE)
+    assert {code: why for code, whose, why in told if whose == "account"} == ACCOUNTS_FAULT
+    assert {code: why for code, whose, why in told if whose == "customer"} == CUSTOMERS_MATTER
 
 
 def test_user_agents() -> None:

@@ -8,11 +8,14 @@ at the bank is accounted for.
 
 import asyncio
 import os
+import random
 from collections import Counter
 from collections.abc import Coroutine
 from dataclasses import replace
 from typing import Any, TypeVar
 
+import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
@@ -22,6 +25,7 @@ from hypothesis.stateful import (
     initialize,
     invariant,
     multiple,
+    precondition,
     rule,
     run_state_machine_as_test,
 )
@@ -29,6 +33,7 @@ from hypothesis.stateful import (
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
 from qiao.engine.actors import Actor
+from qiao.engine.attempts import Method, attempt
 from qiao.engine.captures import capture, captures_of, void
 from qiao.engine.closing import close
 from qiao.engine.ledger import balances, prove
@@ -37,6 +42,7 @@ from qiao.engine.ordering import order_and_attempt
 from qiao.engine.payments import list_payments, show_order
 from qiao.engine.records import CaptureMode, Payment
 from qiao.engine.refunds import refund
+from qiao.engine.routing.declines import ACCOUNTS_FAULT
 from qiao.engine.runtime import Scope
 from qiao.engine.transfers import (
     Policy,
@@ -51,7 +57,7 @@ from qiao.engine.webhooks import add_endpoint
 from qiao.store.database import Database, open_database
 from qiao.testing.bank import Fault, ProcessDied
 from qiao.testing.vault import REFUSED_PAYEE, SLOW_PAYEE
-from qiao.testing.world import World, make_world
+from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID, World, make_world
 
 Result = TypeVar("Result")
 FAULTS = st.lists(st.sampled_from([None, None, *Fault]), max_size=3)
@@ -60,6 +66,18 @@ MODES = st.sampled_from(CaptureMode)
 PAYEES = st.sampled_from(["anna", SLOW_PAYEE, REFUSED_PAYEE])
 CHECKED_ABOVE_MINOR = 3
 """Transfers above this need a second person."""
+DECLINES = (None, "account_misconfigured", "rate_limited", "insufficient_funds")
+RULES: dict[str, Any] = {
+    "strategy": "bandit",
+    "explore_percent": 50,
+    "attempts": 3,
+    "rows": [
+        {"when": {"amount": "> 3"}, "accounts": ["north", "bank"]},
+        {"accounts": ["bank", "north"]},
+    ],
+    # No sum of the steps of time_passes, so that real milliseconds do not matter.
+    "breaker": {"min_attempts": 2, "open_seconds": 97, "window_seconds": 63},
+}
 
 
 class AnyOrder(RuleBasedStateMachine):
@@ -68,6 +86,8 @@ class AnyOrder(RuleBasedStateMachine):
     runner: asyncio.Runner
     database: Database
     examples = 0
+    routed = False
+    """With two accounts, rules that fail over, and breakers that turn easily."""
 
     payments = Bundle("payments")
     notices = Bundle("notices")
@@ -76,14 +96,29 @@ class AnyOrder(RuleBasedStateMachine):
     def begin(self) -> None:
         type(self).examples += 1
         scope = Scope(merchant_id=f"mer_{self.examples}", live=False)
-        self.world: World = self.run(make_world(self.database, scope))
+        chance = random.Random(0)
+        self.world: World = self.runner.run(
+            make_world(self.database, scope, random=chance.randbytes)
+        )
         self.finals: dict[str, str] = {}
         self.transfers = 0
         policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
         self.run(put_policy(self.world.engine, scope, "CNY", policy))
+        if self.routed:
+            self.run(self.begin_routing())
         self.run(add_endpoint(self.world.engine, scope, "https://shop.invalid/"))
 
+    async def begin_routing(self) -> None:
+        await self.world.open_second_account()
+        await self.world.rule(**RULES)
+
+    def method(self, code: str | None) -> Method:
+        """Any channel, where rules choose."""
+        return replace(self.world.method(code), channel="auto" if self.routed else "bank")
+
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
+        # What is held for a second of real time would make an example depend on the machine.
+        self.world.engine.routing.forget(self.world.scope.merchant_id)
         return self.runner.run(work)
 
     def attempted(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -110,14 +145,28 @@ class AnyOrder(RuleBasedStateMachine):
         self, minor: int, code: str | None, mode: CaptureMode, faults: list[Fault | None]
     ) -> Payment:
         self.world.transport.faults[:] = faults
-        order, method = self.world.order(minor, capture=mode), self.world.method(code)
+        order, method = self.world.order(minor, capture=mode), self.method(code)
         scope = self.world.scope
         self.attempted(order_and_attempt(self.world.engine, scope, order, method))
         return self.run(show_order(self.world.engine, scope, order.order_id))
 
     @rule(payment=payments, code=st.sampled_from([None, "284561", "000000"]), faults=FAULTS)
     def attempt(self, payment: Payment, code: str | None, faults: list[Fault | None]) -> None:
-        self.attempted(self.world.attempt(payment, *faults, code=code))
+        self.world.transport.faults[:] = faults
+        engine, scope = self.world.engine, self.world.scope
+        self.attempted(attempt(engine, scope, payment.payment_id, self.method(code)))
+
+    @precondition(lambda self: self.routed)
+    @rule(branches=st.sets(st.sampled_from(["main", "north"])))
+    def branches_go_down(self, branches: set[str]) -> None:
+        self.world.transport.down = branches
+
+    @precondition(lambda self: self.routed)
+    @rule(branch=st.sampled_from(["main", "north"]), code=st.sampled_from(DECLINES))
+    def branch_declines(self, branch: str, code: str | None) -> None:
+        self.world.bank.declining.pop(branch, None)
+        if code is not None:
+            self.world.bank.declining[branch] = code
 
     @rule(payment=payments, faults=FAULTS)
     def close(self, payment: Payment, faults: list[Fault | None]) -> None:
@@ -213,7 +262,9 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def tell(self, notice: Any) -> None:
         world = self.world
-        reply = await receive(world.engine, world.scope.merchant_id, world.account_id, notice)
+        told = msgspec.json.decode(notice.body)
+        account_id = world.notified_at(told["reference"])
+        reply = await receive(world.engine, world.scope.merchant_id, account_id, notice)
         assert reply.status == 200
 
     @invariant()
@@ -241,14 +292,22 @@ class AnyOrder(RuleBasedStateMachine):
             attempts = await world.attempts(payment)
             kept = [one for one in attempts if one.state == "succeeded"]
             assert len(kept) == (payment.state == "paid")
+            by_id = {one.attempt_id: one for one in attempts}
+            for one in attempts:
+                if one.replaces is not None:  # what was replaced was dead, and by no customer
+                    dead = by_id[one.replaces]
+                    assert dead.account_id != one.account_id
+                    assert dead.state in ("not_sent", "surplus") or (
+                        dead.state == "declined" and dead.code in ACCOUNTS_FAULT
+                    )
             refunds = await world.refunds(payment)
-            for attempt in attempts:
+            for tried in attempts:
                 reserved = sum(
                     one.amount_minor
                     for one in refunds
-                    if one.attempt_id == attempt.attempt_id and one.state != "failed"
+                    if one.attempt_id == tried.attempt_id and one.state != "failed"
                 )
-                assert reserved == attempt.reserved_minor <= attempt.captured_minor
+                assert reserved == tried.reserved_minor <= tried.captured_minor
         for transfer in await list_transfers(world.engine, world.scope, limit=100):
             assert transfer.decided_by != transfer.requested_by or transfer.state == "rejected"
             gone = transfer.reference in world.bank.payouts
@@ -262,6 +321,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def end(self) -> None:
         world = self.world
+        world.transport.down.clear()
         for reference, order in world.bank.orders.items():
             if order.state in ("paid", "held"):
                 await self.tell(world.bank.payment_notice(reference))
@@ -293,7 +353,18 @@ class AnyOrder(RuleBasedStateMachine):
         books = {
             one.account: one.balance_minor for one in await balances(world.engine, world.scope)
         }
-        assert books.get(f"channel_receivable:{world.account_id}", 0) == at_bank
+        for account_id in (ACCOUNT_ID, SECOND_ACCOUNT_ID):
+            at_account = sum(
+                one.left
+                for reference, one in world.bank.orders.items()
+                if one.state == "paid" and world.notified_at(reference) == account_id
+            )
+            at_account -= sum(
+                one.amount_minor
+                for one in transfers
+                if one.state == "succeeded" and one.account_id == account_id
+            )
+            assert books.get(f"channel_receivable:{account_id}", 0) == at_account
         assert books.get("merchant_payable", 0) == at_bank
         assert not books.get("refunds_in_transit")
         assert not books.get("transfers_in_transit")
@@ -308,12 +379,14 @@ class AnyOrder(RuleBasedStateMachine):
         assert sorted(event_id for event_id, _ in told) == sorted(row["event_id"] for row in rows)
 
 
-def test_any_order(postgres_url: str) -> None:
+@pytest.mark.parametrize("routed", [False, True], ids=["one_account", "routed"])
+def test_any_order(postgres_url: str, routed: bool) -> None:
     with asyncio.Runner() as runner:
         opening = open_database(postgres_url, min_size=1, max_size=8)
         database = runner.run(opening.__aenter__())
         try:
-            machine = type("Machine", (AnyOrder,), {"runner": runner, "database": database})
+            known = {"runner": runner, "database": database, "routed": routed}
+            machine = type("Machine", (AnyOrder,), known)
             run_state_machine_as_test(
                 machine,
                 settings=settings(

@@ -165,7 +165,8 @@ class Buyer(Asker):
 
     async def _attempt(self, code: str | None) -> Attempt | None:
         product = Product.CODE if code else Product.QR
-        method = Method(channel="bank", product=product, auth_code=code)
+        channel = "auto" if self._world.routed else "bank"
+        method = Method(channel=channel, product=product, auth_code=code)
         name = f"attempt-{self._world.chance.random()}"
         return await self._ask(
             name,
@@ -246,6 +247,9 @@ async def break_things(world: SimulatedWorld, seconds: float) -> None:
                 world.network = Network(
                     **{name: world.chance.choice((0, 0, 0.1, 0.3)) for name in NETWORK}
                 )
+                if world.routed:
+                    world.branches_down = frozenset(world.chance.choice(BRANCHES))
+                    world.bank.declining = dict(world.chance.choice(REFUSING))
                 world.shop_fails = world.chance.choice((0, 0.5))
                 world.notices_lost = world.chance.choice((0, 0.3, 1))
             case _:
@@ -255,11 +259,19 @@ async def break_things(world: SimulatedWorld, seconds: float) -> None:
 
 
 NETWORK = tuple(Network.__dataclass_fields__)
+BRANCHES = ((), ("main",), ("north",), ("main", "north"))
+REFUSING: tuple[dict[str, str], ...] = (
+    {},
+    {"main": "account_misconfigured"},
+    {"north": "insufficient_funds"},
+)
 
 
 def calm(world: SimulatedWorld) -> None:
     """Nothing goes wrong from now on."""
     world.network = Network()
+    world.branches_down = frozenset()
+    world.bank.declining = {}
     world.shop_fails = world.notices_lost = 0.0
     world.trouble.down = False
     world.trouble.statement_lost = world.trouble.answer_lost = 0.0

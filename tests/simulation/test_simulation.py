@@ -18,11 +18,13 @@ from qiao.engine.ledger import balances, prove
 from qiao.engine.merchants import add_merchant
 from qiao.engine.payments import attempts_of, list_payments, refunds_of
 from qiao.engine.records import Payment
-from qiao.engine.runtime import Scope
+from qiao.engine.routing.books import save
+from qiao.engine.routing.rules import read_rules
+from qiao.engine.runtime import Engine, Scope
 from qiao.engine.transfers import Policy, list_transfers, put_policy, reject
 from qiao.engine.webhooks import add_endpoint
 from qiao.testing.bank import Bank
-from qiao.testing.world import ACCOUNT_ID
+from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID
 from tests.simulation.actors import Buyer, Payer, Told, break_things, by, calm
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.store import Server
@@ -37,6 +39,16 @@ PAYERS = 2
 CHECKED_ABOVE_MINOR = 2
 SECONDS = 150.0
 FINAL = frozenset({"paid", "closed"})
+RULES = {
+    "strategy": "bandit",
+    "explore_percent": 30,
+    "attempts": 3,
+    "rows": [
+        {"when": {"amount": "> 3"}, "accounts": ["north", "bank"]},
+        {"accounts": ["bank", "north"]},
+    ],
+    "breaker": {"min_attempts": 2, "open_seconds": 10},
+}
 
 
 @pytest.fixture
@@ -121,7 +133,8 @@ def run(
     loop = SimulatedLoop(seed)
     try:
         asyncio.set_event_loop(loop)
-        world = SimulatedWorld(server, seed, scope, bank=bank or Bank())
+        routed = seed % 2 == 1
+        world = SimulatedWorld(server, seed, scope, bank=bank or Bank(), routed=routed)
         return loop.run_until_complete(_life(world))
     finally:
         _end(loop)
@@ -151,6 +164,8 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
         name="bank",
         settings={"key": world.bank.key},
     )
+    if world.routed:
+        await _begin_routing(first.engine, world)
     await add_endpoint(first.engine, world.scope, "https://shop.invalid/")
     policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
     await put_policy(first.engine, world.scope, "CNY", policy)
@@ -170,6 +185,18 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
     events = await _judge(world, [buyer.told for buyer in buyers])
     await world.processes[0].die()
     return events
+
+
+async def _begin_routing(engine: Engine, world: SimulatedWorld) -> None:
+    await engine.accounts.put(
+        merchant_id=world.scope.merchant_id,
+        account_id=SECOND_ACCOUNT_ID,
+        live=False,
+        channel="bank",
+        name="north",
+        settings={"key": world.bank.key, "branch": "north"},
+    )
+    await save(engine, world.scope, read_rules(RULES))
 
 
 async def _settle(world: SimulatedWorld) -> None:
@@ -239,9 +266,15 @@ async def _judge(world: SimulatedWorld, orders: list[Told]) -> list[tuple[object
     assert all(len(bodies) == 1 for bodies in world.webhooks.values())
     assert all(one.state != "held" for one in world.bank.orders.values())
     books = {one.account: one.balance_minor for one in await balances(engine, scope)}
-    total = sum(order.left for order in world.bank.orders.values() if order.state == "paid")
-    total -= sum(one.amount for one in world.bank.payouts.values() if one.state == "paid")
-    assert books.get(f"channel_receivable:{ACCOUNT_ID}", 0) == total
+    paid = {name: one for name, one in world.bank.orders.items() if one.state == "paid"}
+    transfers = await list_transfers(engine, scope, limit=100)
+    out = [one for one in transfers if one.state == "succeeded"]
+    total = 0
+    for account_id in (ACCOUNT_ID, SECOND_ACCOUNT_ID):
+        here = sum(one.left for name, one in paid.items() if world.account_of(name) == account_id)
+        here -= sum(one.amount_minor for one in out if one.account_id == account_id)
+        assert books.get(f"channel_receivable:{account_id}", 0) == here
+        total += here
     assert books.get("merchant_payable", 0) == total
     assert not books.get("transfers_in_transit")
     return [(row["type"], row["data"]["amount"]) for row in events]

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+import msgspec
+
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse, Operation
 from qiao.crypto.sealing import Seal
 from qiao.domain.outcomes import NotSent, Unknown
@@ -18,7 +20,6 @@ from qiao.store.clock import DatabaseClock
 from qiao.store.errors import StoreUnavailable
 from qiao.store.outbox import Worker
 from qiao.testing.bank import BANK, Bank
-from qiao.testing.world import ACCOUNT_ID
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
 from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
 
@@ -78,7 +79,7 @@ class Transport:
 
     async def _ask_bank(self, request: HttpRequest) -> HttpResponse:
         world, network = self.world, self.world.network
-        if world.hits(network.not_connected):
+        if request.url.split("/")[-2] in world.branches_down or world.hits(network.not_connected):
             raise ConnectFailed("refused")
         if world.hits(network.request_lost):
             await self._wait_in_vain(request)
@@ -117,7 +118,8 @@ class Process:
 
     def __init__(self, world: "SimulatedWorld") -> None:
         self._world = world
-        self._tasks: set[asyncio.Task[Any]] = set()
+        # Not a set: its order would be that of addresses in memory.
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     async def start(self) -> None:
         """As a new process does: what it needs of the database, it asks until it gets it."""
@@ -165,7 +167,8 @@ class Process:
     async def die(self) -> None:
         """At once: nothing that it was doing goes on, not even what would clean up."""
         self._database.dead = self._transport.dead = True
-        tasks = list(self._tasks)
+        # What has just ended is told to who waits for it, a refusal too.
+        tasks = [task for task in self._tasks if not task.done()]
         for task in tasks:
             task.cancel()
         for ended in await asyncio.gather(*tasks, return_exceptions=True):
@@ -174,8 +177,8 @@ class Process:
 
     def _begin(self, work: Coroutine[Any, Any, Result]) -> asyncio.Task[Result]:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(self._tasks.pop)
         return task
 
 
@@ -189,6 +192,10 @@ class SimulatedWorld:
     chance: random.Random = field(init=False)
     bank: Bank = field(default_factory=Bank)
     network: Network = field(default_factory=Network)
+    routed: bool = False
+    """With two accounts at the bank, and rules that fail over from one to the other."""
+    branches_down: frozenset[str] = frozenset()
+    """Branches of the bank that nobody can connect to."""
     processes: list[Process] = field(default_factory=list)
     webhooks: dict[str, set[bytes]] = field(default_factory=dict)
     shop_fails: float = 0.0
@@ -197,7 +204,7 @@ class SimulatedWorld:
     clock_error: timedelta = timedelta()
     """How far the database's clock is off, as after a standby has taken over."""
     trouble: Trouble = field(init=False)
-    tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+    tasks: dict[asyncio.Task[Any], None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
@@ -236,15 +243,20 @@ class SimulatedWorld:
     async def notify(self, notice: HttpMessage) -> bool:
         """Whether some process acknowledged it."""
         merchant_id = self.scope.merchant_id
+        account_id = self.account_of(msgspec.json.decode(notice.body)["reference"])
         try:
             reply = await self.process().call(
-                lambda engine: receive(engine, merchant_id, ACCOUNT_ID, notice)
+                lambda engine: receive(engine, merchant_id, account_id, notice)
             )
         except Gone:
             return False
         return reply.status == 200
 
+    def account_of(self, number: str) -> str:
+        """Where the bank tells of an order or its capture: at the account that asked for it."""
+        return self.bank.order_of(number).notify_url.rpartition("/")[2]
+
     def background(self, work: Coroutine[Any, Any, object]) -> None:
         task = asyncio.create_task(work)
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+        self.tasks[task] = None
+        task.add_done_callback(self.tasks.pop)

@@ -22,6 +22,7 @@ from qiao.cli.organisations import merchant, organisation
 from qiao.cli.output import print_error
 from qiao.cli.payments import capture, close, pay, query, refund, void
 from qiao.cli.processes import serve, worker
+from qiao.cli.route import route
 from qiao.cli.sandbox import sandbox
 from qiao.cli.top import top
 from qiao.cli.transfers import transfer
@@ -59,6 +60,7 @@ for name, group, text in (
     ("app", apps, "A merchant's apps: shops, tills, mini programs."),
     ("key", key, "Issue, list, rotate and revoke API keys."),
     ("account", account, "Merchants' accounts at channels."),
+    ("route", route, "Rule which channel account takes a payment, and see why one did."),
     ("limit", limit, "How much merchants and apps may take."),
     ("ledger", ledger, "See the books, and prove that they are right."),
     ("audit", audit, "See who did what, and prove that nobody changed it."),

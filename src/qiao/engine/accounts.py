@@ -48,6 +48,7 @@ class Account:
 
     merchant_id: str
     account_id: str
+    name: str
     live: bool
     channel: Channel
     version: datetime
@@ -57,6 +58,22 @@ class Account:
     @property
     def channel_id(self) -> str:
         return self.channel.manifest.id
+
+    @property
+    def called(self) -> tuple[str, str, str]:
+        """By what routing rules name it; the last stands for every account of its channel."""
+        return self.account_id, self.name, f"channel:{self.channel_id}"
+
+    def takes(self, amount_minor: int) -> bool:
+        """Whether the amount is within its channel's limits."""
+        manifest = self.channel.manifest
+        return manifest.min_minor <= amount_minor <= manifest.max_minor
+
+    def can(self, product: Product, currency: str, *, hold: bool = False) -> bool:
+        """Whether its channel offers the product in the currency, or can ``hold`` money by it."""
+        manifest = self.channel.manifest
+        offered = manifest.authorization_products if hold else manifest.products
+        return product in offered and currency in manifest.currencies
 
 
 class AccountView(msgspec.Struct, frozen=True, kw_only=True):
@@ -272,11 +289,12 @@ class Accounts:
     ) -> list[Account]:
         """The enabled accounts that an app may use, in the order in which they are to be tried:
         its own before those that are for any."""
-        every = await self._enabled(merchant_id, live=live)
+        every = await self.enabled(merchant_id, live=live)
         own = [account for account in every if app_id is not None and account.app_id == app_id]
         return [*own, *(account for account in every if account.app_id is None)]
 
-    async def _enabled(self, merchant_id: str, *, live: bool) -> list[Account]:
+    async def enabled(self, merchant_id: str, *, live: bool) -> list[Account]:
+        """All that are enabled, also those of one app only."""
         key = (merchant_id, live)
         held = self._usable.get(key)
         if held is not None and loop_seconds() < held[0]:
@@ -300,6 +318,27 @@ class Accounts:
         app_id: str | None = None,
     ) -> Account:
         """The first account that can do it. Raises InvalidInput naming what none can."""
+        able = await self.able(
+            merchant_id,
+            live=live,
+            channel=channel,
+            product=product,
+            currency=currency,
+            app_id=app_id,
+        )
+        return able[0]
+
+    async def able(
+        self,
+        merchant_id: str,
+        *,
+        live: bool,
+        channel: str,
+        product: Product,
+        currency: str,
+        app_id: str | None = None,
+    ) -> list[Account]:
+        """The accounts that can do it, by priority. Raises InvalidInput naming what none can."""
         if channel not in self._channels:
             raise InvalidInput(
                 "Invalid pay method",
@@ -314,10 +353,8 @@ class Accounts:
                 field="method.channel",
                 remedy="add an account for this channel, or choose another channel",
             )
-        for account in mine:
-            manifest = account.channel.manifest
-            if product in manifest.products and currency in manifest.currencies:
-                return account
+        if able := [account for account in mine if account.can(product, currency)]:
+            return able
         raise InvalidInput(
             f"{channel} does not offer {product} in {currency}",
             field="method.product",
@@ -334,6 +371,7 @@ class Accounts:
         account = Account(
             merchant_id=row["merchant_id"],
             account_id=row["account_id"],
+            name=row["name"],
             live=row["live"],
             channel=kind.open(settings),
             version=row["updated_at"],

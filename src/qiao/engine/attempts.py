@@ -20,13 +20,17 @@ from qiao.engine import holds
 from qiao.engine.accounts import Account
 from qiao.engine.calls import Verb, call
 from qiao.engine.errors import Conflict
+from qiao.engine.failover import fail_over, is_dead_by_the_accounts_fault, last_in_place_of
 from qiao.engine.organisations import check_taking
 from qiao.engine.payment_limits import limit_exceeded
-from qiao.engine.payments import NewPayment, attempts_of, replayed, show
+from qiao.engine.payments import NewPayment, Order, attempts_of, replayed, show
 from qiao.engine.records import Attempt, Payment, read
+from qiao.engine.routing.choosing import choose
+from qiao.engine.routing.health import want_measuring
+from qiao.engine.routing.wanted import ANY_CHANNEL, Wanted
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
-from qiao.engine.settlement import close_attempt, not_sent, settle
+from qiao.engine.settlement import NEVER_HEARD_OF, close_attempt, not_sent, settle
 from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
 from qiao.telemetry.tracing import traced, traceparent
@@ -53,7 +57,11 @@ UNSETTLED: Final = frozenset({AttemptState.SENDING, AttemptState.PENDING, Attemp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Method:
-    """How the customer wants to pay; ``payer`` and ``auth_code`` as in PaymentRequest."""
+    """How the customer wants to pay; ``payer`` and ``auth_code`` as in PaymentRequest.
+
+    ``channel`` may be ``auto``: the routing rules decide. ``country``, ``device`` and
+    ``preference`` (a channel) are for them only.
+    """
 
     channel: str
     product: Product
@@ -61,6 +69,32 @@ class Method:
     auth_code: str | None = field(default=None, repr=False)
     client_ip: str | None = field(default=None, repr=False)
     return_url: str | None = None
+    country: str | None = None
+    device: str | None = None
+    preference: str | None = None
+    account_id: str | None = None
+    """The account whose app told the payer's id; no other one will do."""
+
+    def wanted(
+        self, order: Payment | Order, subject: str, at: datetime, *, app_id: str | None
+    ) -> Wanted:
+        """What routing rules are asked about, for the payment whose id is ``subject``."""
+        return Wanted(
+            subject=subject,
+            amount=order.amount,
+            product=self.product,
+            channel=self.channel,
+            at=at,
+            methods=tuple(order.methods),
+            metadata=order.metadata,
+            country=self.country,
+            device=self.device,
+            preference=self.preference,
+            code_prefix=self.auth_code[:2] if self.auth_code else None,
+            app_id=app_id,
+            capture=order.capture,
+            account_id=self.account_id,
+        )
 
 
 @traced("attempt")
@@ -74,12 +108,12 @@ async def attempt(
 ) -> Attempt:
     """Ask the channel for the payment; give back the attempt with what came of it.
 
-    The same method again gives the attempt that still waits. Raises Missing, InvalidInput, and
-    Conflict when the payment is not open, an earlier attempt is not proven dead, who is paid is
-    suspended, or a limit would be passed.
+    The same method again gives the attempt that still waits. Raises Missing, InvalidInput,
+    NoRoute, and Conflict when the payment is not open, an earlier attempt is not proven dead, who
+    is paid is suspended, or a limit would be passed.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return await attempt_of_id(engine, scope.merchant_id, known)
+        return await _answered_before(engine, scope, payment_id, known)
     payment = await show(engine, scope, payment_id)
     _check_open(engine, payment, method)
     for earlier in reversed(await attempts_of(engine, payment)):
@@ -90,24 +124,51 @@ async def attempt(
         await _give_up(engine, earlier)
     for _ in range(STARTS):
         if (started := await _start(engine, scope, payment, method, key)) is not None:
-            return started
+            return await or_another(engine, scope, payment, method, started)
         engine.accounts.forget(scope.merchant_id)
     await check_taking(engine, scope, payment.app_id)
     raise _not_open()
 
 
+async def _answered_before(
+    engine: Engine, scope: Scope, payment_id: str, attempt_id: str
+) -> Attempt:
+    """What the request came to that made this attempt: another may have replaced it."""
+    known = await attempt_of_id(engine, scope.merchant_id, attempt_id)
+    if not is_dead_by_the_accounts_fault(known):
+        return known
+    payment = await show(engine, scope, payment_id)
+    return last_in_place_of(attempt_id, await attempts_of(engine, payment)) or known
+
+
+async def or_another(
+    engine: Engine, scope: Scope, payment: Payment, method: Method, first: Attempt
+) -> Attempt:
+    """``first``, or what came of trying other accounts in its place."""
+
+    async def start(dead: Attempt, tried: frozenset[str]) -> Attempt | None:
+        return await _start(engine, scope, payment, method, None, dead=dead, tried=tried)
+
+    return await fail_over(engine, scope, first, start)
+
+
 async def _start(
-    engine: Engine, scope: Scope, payment: Payment, method: Method, key: IdempotencyKey | None
+    engine: Engine,
+    scope: Scope,
+    payment: Payment,
+    method: Method,
+    key: IdempotencyKey | None,
+    *,
+    dead: Attempt | None = None,
+    tried: frozenset[str] = frozenset(),
 ) -> Attempt | None:
-    """A new attempt; None when the payment is not open, or the account not what it was."""
-    account = await engine.accounts.choose(
-        scope.merchant_id,
-        live=scope.live,
-        channel=method.channel,
-        product=method.product,
-        currency=payment.currency,
-        app_id=payment.app_id,
-    )
+    """A new attempt; None when the payment is not open, or the account not what it was.
+
+    It takes the place of ``dead``, on none of the accounts ``tried``.
+    """
+    wanted = method.wanted(payment, payment.payment_id, engine.now(), app_id=payment.app_id)
+    choice = await choose(engine, scope, wanted, tried=tried)
+    account = choice.account
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)
     operation = creation(engine, account, payment, method, reference)
@@ -118,7 +179,7 @@ async def _start(
             payment.payment_id,
             attempt_id,
             account.account_id,
-            method.channel,
+            account.channel_id,
             method.product,
             reference,
             LEASE,
@@ -128,6 +189,8 @@ async def _start(
             engine.now(),
             account.version,
             traceparent(),
+            choice.document,
+            dead.attempt_id if dead else None,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -154,6 +217,7 @@ async def send(
         now = await settle(engine, started, outcome)
     if now is None:
         now = await attempt_of_id(engine, started.merchant_id, started.attempt_id)
+    await want_measuring(engine, started, trouble=isinstance(outcome, NotSent | Unknown))
     return await _hurried(engine, now)
 
 
@@ -227,7 +291,7 @@ async def ask(engine: Engine, attempt: Attempt) -> Attempt:
     if attempt.state is AttemptState.SENDING and now < attempt.sent_at + LEASE:
         return attempt  # somebody waits for its answer
     if attempt.state is AttemptState.SENDING:
-        await settle(engine, attempt, Unknown(reason="its sending was never heard of again"))
+        await settle(engine, attempt, Unknown(reason=NEVER_HEARD_OF))
         attempt = await attempt_of_id(engine, attempt.merchant_id, attempt.attempt_id)
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     late = now > attempt.sent_at + CODE_WINDOW and attempt.product is Product.CODE
@@ -309,12 +373,13 @@ async def _give_up(engine: Engine, earlier: Attempt) -> None:
 
 
 def _same(earlier: Attempt, method: Method) -> bool:
+    channel = earlier.channel if method.channel == ANY_CHANNEL else method.channel
     interactive = method.auth_code is None
-    return interactive and (earlier.channel, earlier.product) == (method.channel, method.product)
+    return interactive and (earlier.channel, earlier.product) == (channel, method.product)
 
 
 def _check_open(engine: Engine, payment: Payment, method: Method) -> None:
-    if payment.methods and method.channel not in payment.methods:
+    if payment.methods and method.channel not in (*payment.methods, ANY_CHANNEL):
         raise InvalidInput(
             f"the order does not admit {method.channel!r}",
             field="method.channel",

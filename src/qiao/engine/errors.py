@@ -17,3 +17,17 @@ class Conflict(InvalidInput):
     def __init__(self, message: str, *, code: str, field: str, remedy: str) -> None:
         super().__init__(message, field=field, remedy=remedy)
         self.code = code
+
+
+class NoRoute(InvalidInput):
+    """Every account that could take the attempt is out of order; nothing was sent."""
+
+    code = "no_route"
+
+    def __init__(self, *, retry_after_seconds: int) -> None:
+        super().__init__(
+            "every channel account that could take this attempt is out of order",
+            field="method.channel",
+            remedy=f"ask again in {retry_after_seconds} seconds, or offer another way to pay",
+        )
+        self.retry_after_seconds = retry_after_seconds

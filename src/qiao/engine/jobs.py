@@ -14,6 +14,7 @@ from qiao.engine.closing import held_for_seconds, is_over, try_to_close
 from qiao.engine.endpoint_gate import EndpointGate
 from qiao.engine.payments import payment_now
 from qiao.engine.refunds import FINAL, refund_now, work
+from qiao.engine.routing.health import WATCH_ACCOUNTS, watch
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.webhooks import Try, deliver
@@ -114,6 +115,11 @@ async def _work_transfer(engine: Engine, job: Job) -> Verdict:
     return Again(after_seconds=_pace(job, engine.now()))
 
 
+async def _watch_accounts(engine: Engine, job: Job) -> Verdict:
+    again = await watch(engine, job.merchant_id)
+    return Done() if again is None else Again(after_seconds=again)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -121,6 +127,7 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_capture": _work_capture,
     "work_refund": _work_refund,
     "work_transfer": _work_transfer,
+    WATCH_ACCOUNTS: _watch_accounts,
 }
 
 

@@ -23,6 +23,8 @@ class KeyScope(StrEnum):
     REFUNDS_WRITE = "refunds:write"
     TRANSFERS_WRITE = "transfers:write"
     LEDGER_READ = "ledger:read"
+    ROUTING_READ = "routing:read"
+    ROUTING_WRITE = "routing:write"
     WEBHOOKS_WRITE = "webhooks:write"
     AUDIT_READ = "audit:read"
 

@@ -13,10 +13,12 @@ import asyncpg
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
-from qiao.engine.attempts import LEASE, Method, attempt, creation, send
+from qiao.engine.attempts import LEASE, Method, attempt, creation, or_another, send
 from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
 from qiao.engine.records import Attempt, CaptureMode, Payment, read
+from qiao.engine.routing.choosing import choose
+from qiao.engine.routing.wanted import ANY_CHANNEL
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
 from qiao.telemetry.tracing import traced, traceparent
@@ -59,20 +61,15 @@ async def _at_once(
     engine: Engine, scope: Scope, order: Order, method: Method, key: IdempotencyKey | None
 ) -> Ordered | None:
     """None when it must go the ordinary way; then nothing was written and nothing was sent."""
-    if order.methods and method.channel not in order.methods:
+    if order.methods and method.channel not in (*order.methods, ANY_CHANNEL):
         return None
     new = NewPayment.of(engine, order)
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference, now, cause = order_number(attempt_id), engine.now(), traceparent()
     try:
-        account = await engine.accounts.choose(
-            scope.merchant_id,
-            live=scope.live,
-            channel=method.channel,
-            product=method.product,
-            currency=order.amount.currency,
-            app_id=scope.app_id,
-        )
+        wanted = method.wanted(order, new.payment_id, now, app_id=scope.app_id)
+        choice = await choose(engine, scope, wanted)
+        account = choice.account
         operation = creation(engine, account, new, method, reference)
     except InvalidInput:
         return None
@@ -83,7 +80,7 @@ async def _at_once(
             attempt_id,
             account.account_id,
             account.version,
-            method.channel,
+            account.channel_id,
             method.product,
             reference,
             now,
@@ -91,6 +88,7 @@ async def _at_once(
             cause,
             scope.app_id,
             order.capture,
+            choice.document,
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -111,7 +109,7 @@ async def _at_once(
         attempt_id=attempt_id,
         payment_id=payment.payment_id,
         account_id=account.account_id,
-        channel=method.channel,
+        channel=account.channel_id,
         product=method.product,
         reference=reference,
         amount_minor=payment.amount_minor,
@@ -122,6 +120,8 @@ async def _at_once(
         sent_at=now,
         traceparent=cause,
         created_at=payment.created_at,
+        routing=choice.document,
     )
-    tried = await send(engine, account, started, operation)
+    sent = await send(engine, account, started, operation)
+    tried = await or_another(engine, scope, payment, method, sent)
     return Ordered(payment=payment, attempt=tried, created=True)

@@ -81,6 +81,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     traceparent: str | None = None
     paid_at: datetime | None = None
     created_at: datetime
+    routing: dict[str, Any] | None = None
+    replaces: str | None = None
 
     @property
     def amount(self) -> Money:

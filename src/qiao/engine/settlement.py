@@ -50,6 +50,8 @@ HOLDABLE = sorted(sources(ATTEMPT, AttemptEvent.AUTHORIZE))
 AUTHORIZABLE = sorted(sources(PAYMENT, PaymentEvent.AUTHORIZE))
 EXCEEDABLE = sorted(sources(ATTEMPT, AttemptEvent.EXCEED))
 BROUGHT_MONEY = frozenset({AttemptState.SUCCEEDED, AttemptState.SURPLUS})
+NEVER_HEARD_OF = "its sending was never heard of again"
+"""Our own process died over it: nothing that speaks against the channel."""
 RELEASED = "the channel holds nothing any more"
 SURPLUS_REASON = "money that was not asked for"
 
@@ -77,7 +79,13 @@ async def settle(engine: Engine, attempt: Attempt, outcome: PaymentOutcome) -> A
             moved = await _move(engine, attempt, AttemptEvent.CLOSE)
             return moved or await _release(engine, attempt)
         case Unknown():
-            return await _move(engine, attempt, AttemptEvent.LOSE, reason=outcome.reason)
+            return await _move(
+                engine,
+                attempt,
+                AttemptEvent.LOSE,
+                reason=outcome.reason,
+                lost=outcome.reason != NEVER_HEARD_OF,
+            )
         case Authorized():
             await _hold(engine, attempt, outcome)
         case NotFound() | NotSent():
@@ -259,6 +267,7 @@ async def _move(
     channel_reference: str | None = None,
     declined: Declined | None = None,
     reason: str | None = None,
+    lost: bool = False,
 ) -> Attempt | None:
     """Move the attempt if its table knows the event in the state that it is in now; or None."""
     states = sorted(sources(ATTEMPT, event) - {AttemptState.AUTHORIZED})
@@ -275,6 +284,7 @@ async def _move(
         declined.channel_code if declined else None,
         declined.channel_message if declined else None,
         reason,
+        lost,
     )
     if row is None:
         return None

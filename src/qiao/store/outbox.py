@@ -221,7 +221,7 @@ class Worker:
         next_claim = min([begun + self._poll_seconds, *self._coming[:1]])
         self._claim_at = 0.0 if len(rows) == self._batch_size else next_claim
         self._unfinished += len(rows)
-        for row in sorted(rows, key=lambda row: row["due_at"]):
+        for row in sorted(rows, key=lambda row: (row["due_at"], row["kind"], row["subject_id"])):
             fields = dict(row)
             del fields["due_at"]
             leased_until = fields.pop("leased_until")

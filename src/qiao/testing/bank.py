@@ -96,9 +96,10 @@ MANIFEST = Manifest(
 
 
 class BankSettings(Settings, frozen=True, kw_only=True):
-    """``key`` signs what the bank tells."""
+    """``key`` signs what the bank tells; ``branch`` is where the account is, if it has several."""
 
     key: Secret
+    branch: str = "main"
 
 
 class Fault(StrEnum):
@@ -120,6 +121,7 @@ class BankChannel:
 
     def __init__(self, settings: BankSettings) -> None:
         self._key = settings.key.encode()
+        self._branch = settings.branch
 
     @property
     def manifest(self) -> Manifest:
@@ -128,7 +130,7 @@ class BankChannel:
     def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
         if request.product is Product.CODE and not request.auth_code:
             raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
-        answer = yield _ask(
+        answer = yield self._ask(
             "create",
             reference=request.reference,
             amount=request.amount.minor,
@@ -139,18 +141,18 @@ class BankChannel:
         return _payment(request.reference, answer)
 
     def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("query", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("query", reference=query.reference)))
 
     def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
 
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield _ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
 
     def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
         if request.product is Product.CODE and not request.auth_code:
             raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
-        answer = yield _ask(
+        answer = yield self._ask(
             "authorize",
             reference=request.reference,
             amount=request.amount.minor,
@@ -163,13 +165,14 @@ class BankChannel:
     def query_authorization(
         self, query: AuthorizationQuery, context: Context
     ) -> Operation[PaymentOutcome]:
-        return _authorization(query.reference, (yield _ask("query", reference=query.reference)))
+        answer = yield self._ask("query", reference=query.reference)
+        return _authorization(query.reference, answer)
 
     def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _authorization(query.reference, (yield _ask("void", reference=query.reference)))
+        return _authorization(query.reference, (yield self._ask("void", reference=query.reference)))
 
     def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "capture",
             reference=request.reference,
             authorization=request.authorization.reference,
@@ -178,7 +181,7 @@ class BankChannel:
         return _payment(request.reference, answer)
 
     def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "query_capture",
             reference=query.reference,
             authorization=query.authorization.reference,
@@ -188,7 +191,7 @@ class BankChannel:
     def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
         if not request.payee:
             raise InvalidInput("missing", field="payee", remedy="say who gets the money")
-        answer = yield _ask(
+        answer = yield self._ask(
             "transfer",
             reference=request.reference,
             payee=request.payee,
@@ -197,11 +200,11 @@ class BankChannel:
         return _transfer(request.reference, request.amount, msgspec.json.decode(answer.body))
 
     def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
-        answer = yield _ask("query_transfer", reference=query.reference)
+        answer = yield self._ask("query_transfer", reference=query.reference)
         return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "refund",
             reference=request.reference,
             payment=request.payment_reference,
@@ -210,7 +213,7 @@ class BankChannel:
         return _refund(request.reference, msgspec.json.decode(answer.body))
 
     def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
-        answer = yield _ask(
+        answer = yield self._ask(
             "query_refund", reference=query.reference, payment=query.payment_reference
         )
         return _refund(query.reference, msgspec.json.decode(answer.body))
@@ -233,14 +236,13 @@ class BankChannel:
     def acknowledge(self, *, accepted: bool) -> HttpReply:
         return HttpReply(status=200 if accepted else 400, body=b"yes" if accepted else b"no")
 
-
-def _ask(verb: str, **document: object) -> HttpRequest:
-    return HttpRequest(
-        method="POST",
-        url=f"https://bank.invalid/{verb}",
-        body=msgspec.json.encode(document),
-        effect=not verb.startswith("query"),
-    )
+    def _ask(self, verb: str, **document: object) -> HttpRequest:
+        return HttpRequest(
+            method="POST",
+            url=f"https://bank.invalid/{self._branch}/{verb}",
+            body=msgspec.json.encode(document),
+            effect=not verb.startswith("query"),
+        )
 
 
 def _payment(reference: str, answer: HttpResponse) -> PaymentOutcome:
@@ -266,7 +268,8 @@ def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
         case "closed":
             return Closed()
         case "declined":
-            return Declined(code="declined", channel_code="NO", channel_message="not today")
+            code = told.get("code", "declined")
+            return Declined(code=code, channel_code="NO", channel_message="not today")
         case _:
             return NotFound()
 
@@ -334,6 +337,8 @@ class BankTransport:
     sent: list[str] = field(default_factory=list)
     """The verb of every request that arrived at the bank."""
     lost: int = 0
+    down: set[str] = field(default_factory=set)
+    """Branches that nobody can connect to."""
 
     async def run(self, operation: Operation[Result]) -> Result | NotSent | Unknown:
         driven = exchange(operation)
@@ -358,7 +363,7 @@ class BankTransport:
             fault = Fault.NOT_CONNECTED if self.lost % 2 else Fault.REQUEST_LOST
         if fault is Fault.DIES_BEFORE:
             raise ProcessDied
-        if fault is Fault.NOT_CONNECTED:
+        if fault is Fault.NOT_CONNECTED or request.url.split("/")[-2] in self.down:
             raise ConnectFailed("refused")
         if fault is Fault.REQUEST_LOST:
             raise AnswerLost("reset before the bank read it")

@@ -63,11 +63,20 @@ class Bank:
     """From now on it refuses what it is told; and shows all that was hidden."""
     slow: bool = True
     """Whether the slow payee is waited for."""
+    declining: dict[str, str] = field(default_factory=dict)
+    """Branches that decline every new payment, each with the code that it gives."""
 
     def pay(self, reference: str) -> None:
         order = self.orders[reference]
         if order.capture is None:
             order.state = "held" if order.hold else "paid"
+
+    def order_of(self, number: str) -> Order:
+        """By its own number, or that of its capture. Raises LookupError."""
+        for reference, order in self.orders.items():
+            if number == reference or (order.capture and number == order.capture[0]):
+                return order
+        raise LookupError(number)
 
     def let_go(self, reference: str) -> None:
         """The hold's time is over."""
@@ -107,7 +116,10 @@ class Bank:
 
     def answer(self, request: HttpRequest) -> HttpResponse:
         asked = msgspec.json.decode(request.body)
-        verb = request.url.rpartition("/")[2]
+        branch, verb = request.url.split("/")[-2:]
+        if verb in ("create", "authorize") and branch in self.declining:
+            declined = {"state": "declined", "code": self.declining[branch]}
+            return HttpResponse(status=200, body=msgspec.json.encode(declined))
         answered = getattr(self, f"_{verb}")(**asked)
         return HttpResponse(status=200, body=msgspec.json.encode(answered))
 

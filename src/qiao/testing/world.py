@@ -1,5 +1,7 @@
 """An engine on a real database, over the bank in memory, with a clock that tests move."""
 
+import secrets
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +14,9 @@ from qiao.engine.jobs import handlers
 from qiao.engine.merchants import add_merchant
 from qiao.engine.payments import Order, accept, attempts_of, payment_now, refunds_of
 from qiao.engine.records import Attempt, CaptureMode, Payment, Refund
+from qiao.engine.routing.books import save
+from qiao.engine.routing.rules import read_rules
+from qiao.engine.routing.state import Saved
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.database import Database
 from qiao.store.outbox import Worker
@@ -19,6 +24,7 @@ from qiao.testing.bank import BANK, Bank, BankTransport, Fault
 
 SCOPE = Scope(merchant_id="mer_00000000000000000000000001", live=False)
 ACCOUNT_ID = "acc_00000000000000000000000001"
+SECOND_ACCOUNT_ID = "acc_00000000000000000000000002"
 
 
 @dataclass
@@ -59,6 +65,26 @@ class World:
         """By that payment code, or by a QR code."""
         product = Product.CODE if code else Product.QR
         return Method(channel="bank", product=product, auth_code=code)
+
+    async def open_second_account(self) -> None:
+        """At the bank's branch in the north; the first one is at the main branch."""
+        await self.engine.accounts.put(
+            merchant_id=self.scope.merchant_id,
+            account_id=SECOND_ACCOUNT_ID,
+            live=False,
+            channel="bank",
+            name="north",
+            settings={"key": self.bank.key, "branch": "north"},
+            priority=1,
+        )
+
+    async def rule(self, **rules: object) -> Saved:
+        """Save routing rules, as they are written in a file."""
+        return await save(self.engine, self.scope, read_rules(rules))
+
+    def notified_at(self, number: str) -> str:
+        """The account to which the bank tells of an order or its capture."""
+        return self.bank.order_of(number).notify_url.rpartition("/")[2]
 
     async def accept(self, minor: int = 1000, **more: object) -> Payment:
         return (await accept(self.engine, self.scope, self.order(minor, **more))).payment
@@ -114,7 +140,12 @@ class World:
         raise AssertionError("there is no end to the jobs")
 
 
-async def make_world(database: Database, scope: Scope = SCOPE) -> World:
+async def make_world(
+    database: Database,
+    scope: Scope = SCOPE,
+    *,
+    random: Callable[[int], bytes] = secrets.token_bytes,
+) -> World:
     """A merchant with one account at the bank; several may live in one database."""
     bank, clock = Bank(), Clock()
     transport = BankTransport(bank)
@@ -126,6 +157,7 @@ async def make_world(database: Database, scope: Scope = SCOPE) -> World:
         seal=seal,
         public_url="https://qiao.invalid",
         now=clock,
+        random=random,
     )
     await add_merchant(engine, "Tea house", merchant_id=scope.merchant_id)
     await engine.accounts.put(

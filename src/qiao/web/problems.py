@@ -9,7 +9,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from qiao.domain.errors import DeadlineExceeded, InvalidInput
-from qiao.engine.errors import Conflict, Missing
+from qiao.engine.errors import Conflict, Missing, NoRoute
 from qiao.store.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -55,7 +55,7 @@ def describe(error: Exception) -> Problem:
         case Refused():
             return error.problem
         case InvalidInput():
-            status = {Missing: 404, Conflict: 409}.get(type(error), 400)
+            status = {Missing: 404, Conflict: 409, NoRoute: 503}.get(type(error), 400)
             return problem(
                 status, error.code, str(error.args[0]), field=error.field, remedy=error.remedy
             )
@@ -114,13 +114,14 @@ def _parameter(error: ValidationException) -> dict[str, str]:
 def describe_for(route: str | None, error: Exception) -> tuple[Problem, dict[str, str]]:
     """The problem, and the headers under which it goes out. What is our own fault is logged."""
     told = describe(error)
-    if told.status >= 500 and not isinstance(error, DeadlineExceeded):  # who asked set its time
+    if told.status >= 500 and not isinstance(error, DeadlineExceeded | NoRoute):  # no fault of ours
         log.error("request_failed", route=route, error=type(error).__name__, exc_info=error)
     headers = {"content-type": "application/problem+json"}
     if told.status == 401:
         headers["www-authenticate"] = "Bearer"
     if told.status == 503:
-        headers["retry-after"] = "1"
+        seconds = error.retry_after_seconds if isinstance(error, NoRoute) else 1
+        headers["retry-after"] = str(seconds)
     return told, headers
 
 

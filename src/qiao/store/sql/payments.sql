@@ -29,6 +29,7 @@ SELECT (accepted.row).* FROM accepted;
 -- name: accept_and_attempt
 -- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
 -- changed or was disabled, nothing is written and no row comes back. $25 the app, as there.
+-- $27: what chose the account.
 WITH taking AS (
   SELECT FROM merchant m
   LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
@@ -55,8 +56,9 @@ WITH taking AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent, manual)
-  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $26 = 'manual'
+                       traceparent, manual, routing)
+  SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $26 = 'manual',
+         $27
   FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
@@ -99,7 +101,8 @@ ORDER BY payment_id DESC LIMIT $5;
 
 -- name: start_attempt
 -- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts,
--- nor where the payment's app, or who it belongs to, is suspended.
+-- nor where the payment's app, or who it belongs to, is suspended. $15: what chose the account.
+-- $16: the attempt that it replaces.
 WITH open AS (
   SELECT * FROM payment p
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
@@ -119,9 +122,9 @@ WITH open AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent, manual)
+                       traceparent, manual, routing, replaces)
   SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14,
-         capture = 'manual'
+         capture = 'manual', $15, $16
   FROM open
   RETURNING *
 ), watch AS (
@@ -150,7 +153,7 @@ WITH payable AS (
 ), settled AS (
   UPDATE attempt a
   SET state = 'succeeded', channel_reference = $5, paid_at = $6, captured_minor = a.amount_minor,
-      action = NULL
+      action = NULL, answered_at = coalesce(a.answered_at, now())
   FROM payable
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
@@ -222,12 +225,16 @@ WITH moved AS (
 SELECT refund_id FROM asked;
 
 -- name: move_attempt
+-- $11: the channel's answer was lost.
 UPDATE attempt
 SET state = $3,
     action = CASE WHEN action IS NULL OR action ->> 'type' = 'await_customer'
                   THEN coalesce($5, action) ELSE action END,
     channel_reference = coalesce($6, channel_reference),
-    code = $7, channel_code = $8, channel_message = $9, reason = $10
+    code = $7, channel_code = $8, channel_message = $9, reason = $10,
+    answered_at = CASE WHEN $3 IN ('unknown', 'not_sent') THEN answered_at
+                       ELSE coalesce(answered_at, now()) END,
+    lost_at = CASE WHEN $11 THEN coalesce(lost_at, now()) ELSE lost_at END
 WHERE merchant_id = $1 AND reference = $2 AND state = ANY ($4::text[])
 RETURNING *;
 

@@ -13,10 +13,15 @@ from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund
 
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR, description="whole minor units (fen, cents)")]
 Text = Annotated[str, Meta(max_length=2000)]
+Country = Annotated[str, Meta(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2")]
 
 
 class MethodInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How the customer pays. ``payer`` is the channel's id of the payer, ``auth_code`` scanned."""
+    """How the customer pays. ``payer`` is the channel's id of the payer, ``auth_code`` scanned.
+
+    The channel ``auto`` leaves it to the routing rules; country, device and preference (a channel)
+    are for them alone.
+    """
 
     channel: Text
     product: Product
@@ -24,6 +29,9 @@ class MethodInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     auth_code: Text | None = None
     client_ip: Text | None = None
     return_url: Text | None = None
+    country: Country | None = None
+    device: Text | None = None
+    preference: Text | None = None
 
 
 class PaymentInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,6 +87,12 @@ class AttemptDocument(msgspec.Struct, frozen=True, kw_only=True):
     channel_code: str | None
     channel_message: str | None
     created_at: datetime
+    replaces: Annotated[
+        str | None, Meta(description="the attempt of the same request that failed before")
+    ] = None
+    routing: Annotated[
+        dict[str, Any] | None, Meta(description="the rules' version and row, and the candidates")
+    ] = None
     object: str = "attempt"
 
 
@@ -266,6 +280,8 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         channel_code=attempt.channel_code,
         channel_message=attempt.channel_message,
         created_at=attempt.created_at,
+        replaces=attempt.replaces,
+        routing=attempt.routing,
     )
 
 

@@ -110,7 +110,7 @@ async def get_balances(
     engine: TheEngine, merchant: TheMerchant, at: FromQuery[str | None] = None
 ) -> BalancesDocument:
     """What stands on every account, now or as it was at a time."""
-    moment = None if at is None else _moment(at, "at")
+    moment = None if at is None else read_moment(at, "at")
     found = await balances(engine, merchant, at=moment)
     return BalancesDocument(at=moment or engine.now(), data=[_balance(one) for one in found])
 
@@ -127,8 +127,8 @@ async def get_entries(
     limit: Limit = 20,
 ) -> StatementOfAccountDocument:
     """A statement of account, the oldest entries first; the next page is ``after`` a cursor."""
-    begin = BEGINNING if since is None else _moment(since, "since")
-    end = engine.now() if until is None else _moment(until, "until")
+    begin = BEGINNING if since is None else read_moment(since, "since")
+    end = engine.now() if until is None else read_moment(until, "until")
     found = await statement_of_account(
         engine,
         merchant,
@@ -151,7 +151,8 @@ async def get_entries(
     )
 
 
-def _moment(text: str, field: str) -> datetime:
+def read_moment(text: str, field: str) -> datetime:
+    """A time with its zone, as UTC. Raises InvalidInput naming ``field``."""
     try:
         moment = datetime.fromisoformat(text)
         return moment.astimezone(UTC) if moment.tzinfo else _refuse(field)

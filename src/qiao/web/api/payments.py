@@ -65,6 +65,9 @@ def read_method(given: MethodInput) -> Method:
         auth_code=given.auth_code,
         client_ip=given.client_ip,
         return_url=given.return_url,
+        country=given.country,
+        device=given.device,
+        preference=given.preference,
     )
 
 

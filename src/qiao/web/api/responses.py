@@ -28,7 +28,8 @@ DESCRIPTIONS = {
     409: "The request contradicts what is already there. Nothing changed.",
     413: "The body is larger than 64 KiB.",
     429: "This key asks too often, or this address brought too many wrong keys; see Retry-After.",
-    503: "The database does not answer, or this server is overloaded; the same request, with its"
-    " key, may be sent again.",
+    503: "The database does not answer, this server is overloaded, or every account that could"
+    " serve is out of order (`no_route`); the same request, with its key, may be sent again after"
+    " `Retry-After`.",
     504: "The request's time is over; the same request, with its key, tells what came of it.",
 }

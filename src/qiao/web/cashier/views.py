@@ -17,11 +17,13 @@ from qiao.channels.interface import Capability, PayerIdentity
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput, InvalidSettings
 from qiao.domain.states import AttemptState, PaymentState
+from qiao.engine.accounts import Account
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
 from qiao.engine.closing import is_over
 from qiao.engine.merchants import merchant_name
 from qiao.engine.payments import attempts_of, payment_now
 from qiao.engine.records import Attempt, CaptureMode, Payment
+from qiao.engine.routing.choosing import choose
 from qiao.engine.runtime import Engine, Scope
 from qiao.web.access import TheEngine
 from qiao.web.cashier import devices
@@ -214,13 +216,7 @@ async def payer(
         return _html(render_missing(_language(request)), None, status=404)
     given, found = code or auth_code, None
     try:
-        account = await engine.accounts.choose(
-            payment.merchant_id,
-            live=payment.live,
-            channel=channel,
-            product=Product.OFFICIAL_ACCOUNT,
-            currency=payment.currency,
-        )
+        account = await _account_for_payer(engine, payment, channel)
     except InvalidInput:
         return _see(f"{_address(payment)}?failed=failed")
     if given and Capability.PAYER_IDENTITY in account.channel.manifest.capabilities:
@@ -231,19 +227,32 @@ async def payer(
             log.warning("cashier_payer_unknown", channel=channel, field=error.field)
     if not isinstance(found, str):
         return _see(f"{_address(payment)}?failed=failed")
-    return await _attempt(engine, payment, channel, Product.OFFICIAL_ACCOUNT, request, payer=found)
+    return await _attempt(
+        engine,
+        payment,
+        channel,
+        Product.OFFICIAL_ACCOUNT,
+        request,
+        payer=found,
+        account_id=account.account_id,
+    )
+
+
+async def _account_for_payer(engine: Engine, payment: Payment, channel: str) -> Account:
+    """The account that would take the payment, and so must be the one that names the payer.
+
+    Raises InvalidInput.
+    """
+    method = Method(channel=channel, product=Product.OFFICIAL_ACCOUNT)
+    scope = Scope(merchant_id=payment.merchant_id, live=payment.live)
+    wanted = method.wanted(payment, payment.payment_id, engine.now(), app_id=payment.app_id)
+    return (await choose(engine, scope, wanted)).account
 
 
 async def _authorization(engine: Engine, payment: Payment, channel: str) -> str | None:
     """Where the customer's wallet tells who they are; None when the channel does not ask."""
     try:
-        account = await engine.accounts.choose(
-            payment.merchant_id,
-            live=payment.live,
-            channel=channel,
-            product=Product.OFFICIAL_ACCOUNT,
-            currency=payment.currency,
-        )
+        account = await _account_for_payer(engine, payment, channel)
     except InvalidInput:
         return None
     if Capability.PAYER_IDENTITY not in account.channel.manifest.capabilities:
@@ -261,11 +270,13 @@ async def _attempt(
     request: AnyRequest,
     *,
     payer: str | None = None,
+    account_id: str | None = None,
 ) -> Response[str]:
     method = Method(
         channel=channel,
         product=product,
         payer=payer,
+        account_id=account_id,
         client_ip=request.client.host if request.client else None,
         return_url=f"{engine.public_url}{_address(payment)}/return",
     )

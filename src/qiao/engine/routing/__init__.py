@@ -1,0 +1,1 @@
+"""Routing: which channel account takes an attempt, and whether another may after it failed."""
