@@ -25,14 +25,12 @@ from qiao.domain.ids import IdKind, parse_id
 from qiao.engine.actors import SYSTEM, Actor
 from qiao.engine.audit import record
 from qiao.engine.errors import Conflict, Missing
+from qiao.engine.held import Held
 from qiao.engine.records import read
-from qiao.store.clock import loop_seconds
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
 SQL = load_statements("merchants")
-HELD_SECONDS: Final = 1.0
-MAX_HELD: Final = 10_000
 MASK: Final = "(secret)"
 
 
@@ -102,8 +100,8 @@ class Accounts:
         self._seal = seal
         self._channels = channels
         self._opened: dict[tuple[str, str], Account] = {}
-        self._held: dict[tuple[str, str], tuple[float, Account]] = {}
-        self._usable: dict[tuple[str, bool], tuple[float, list[Account]]] = {}
+        self._by_id: Held[tuple[str, str], Account] = Held()
+        self._enabled: Held[tuple[str, bool], list[Account]] = Held()
 
     @property
     def channels(self) -> Mapping[str, ChannelType]:
@@ -221,10 +219,8 @@ class Accounts:
 
     def forget(self, merchant_id: str) -> None:
         """Look the merchant's accounts up again: one has changed."""
-        for key in [key for key in self._held if key[0] == merchant_id]:
-            del self._held[key]
-        for live in (False, True):
-            self._usable.pop((merchant_id, live), None)
+        self._by_id.forget_where(lambda key: key[0] == merchant_id)
+        self._enabled.forget((merchant_id, False), (merchant_id, True))
 
     def _changed(
         self,
@@ -249,19 +245,16 @@ class Accounts:
 
     async def of_id(self, merchant_id: str, account_id: str) -> Account:
         """The account, also when it is disabled: what was begun on it must come to an end."""
-        key = (merchant_id, account_id)
-        held = self._held.get(key)
-        if held is not None and loop_seconds() < held[0]:
-            return held[1]
-        until = loop_seconds() + HELD_SECONDS
-        row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
-        if row is None:
-            raise Missing("no such account", field="account", remedy="look at its address again")
-        account = self._open(row)
-        if len(self._held) >= MAX_HELD:
-            self._held.clear()
-        self._held[key] = (until, account)
-        return account
+
+        async def look_up() -> Account:
+            row = await self._database.fetch_row(SQL.account_of_id, merchant_id, account_id)
+            if row is None:
+                raise Missing(
+                    "no such account", field="account", remedy="look at its address again"
+                )
+            return self._open(row)
+
+        return await self._by_id.of((merchant_id, account_id), look_up)
 
     async def settings_named(
         self, channel: str, name: str, *, merchant_id: str | None = None
@@ -295,17 +288,12 @@ class Accounts:
 
     async def enabled(self, merchant_id: str, *, live: bool) -> list[Account]:
         """All that are enabled, also those of one app only."""
-        key = (merchant_id, live)
-        held = self._usable.get(key)
-        if held is not None and loop_seconds() < held[0]:
-            return held[1]
-        until = loop_seconds() + HELD_SECONDS
-        rows = await self._database.fetch(SQL.accounts, merchant_id, live)
-        accounts = [self._open(row) for row in rows]
-        if len(self._usable) >= MAX_HELD:
-            self._usable.clear()
-        self._usable[key] = (until, accounts)
-        return accounts
+
+        async def look_up() -> list[Account]:
+            rows = await self._database.fetch(SQL.accounts, merchant_id, live)
+            return [self._open(row) for row in rows]
+
+        return await self._enabled.of((merchant_id, live), look_up)
 
     async def choose(
         self,

@@ -4,7 +4,6 @@ Held as accounts are, so that choosing costs no query: what is saved or measured
 every process within that second.
 """
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from qiao.engine.held import MAX_HELD, Held
 from qiao.engine.routing.rules import NO_RULES, CompiledRules, Rules
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
@@ -20,8 +20,6 @@ from qiao.store.sql import load_statements
 SQL = load_statements("routing")
 PLATFORM: Final = "platform"
 """Whose rules are those of merchants without rules of their own."""
-HELD_SECONDS: Final = 1.0
-MAX_HELD: Final = 10_000
 
 
 class Circuit(StrEnum):
@@ -105,36 +103,28 @@ class Routing:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._held: dict[tuple[str, bool], tuple[float, Known]] = {}
+        self._known: Held[tuple[str, bool], Known] = Held()
         self._compiled: dict[tuple[str, bool, int], CompiledRules] = {}
         self._watches: dict[tuple[str, float], datetime] = {}
 
     async def of(self, merchant_id: str, *, live: bool) -> Known:
         """What is known now, or was within the last second."""
-        key = (merchant_id, live)
-        clock = asyncio.get_running_loop().time()
-        held = self._held.get(key)
-        if held is not None and clock < held[0]:
-            return held[1]
-        row = await self._database.fetch_row(SQL.routing_now, merchant_id, live, PLATFORM)
-        assert row is not None  # noqa: S101 - a SELECT without FROM
-        known = self._read(row["own"], row["platform"], row["health"], row["statistics"])
-        if len(self._held) >= MAX_HELD:
-            self._held.clear()
-        self._held[key] = (clock + HELD_SECONDS, known)
-        return known
+
+        async def look_up() -> Known:
+            row = await self._database.fetch_row(SQL.routing_now, merchant_id, live, PLATFORM)
+            assert row is not None  # noqa: S101 - a SELECT without FROM
+            return self._read(row["own"], row["platform"], row["health"], row["statistics"])
+
+        return await self._known.of((merchant_id, live), look_up)
 
     def forget(self, merchant_id: str) -> None:
         """Look the merchant up again: something has changed. What the platform's is, is all's."""
-        if merchant_id == PLATFORM:
-            self._held.clear()
-        for live in (False, True):
-            self._held.pop((merchant_id, live), None)
+        self._known.forget_where(lambda key: merchant_id in (PLATFORM, key[0]))
 
     def asks_for_statistics(self, merchant_id: str) -> bool:
         """Whether the rules that are held do, in either mode; costs no query."""
-        held = (self._held.get((merchant_id, live)) for live in (False, True))
-        return any(one is not None and one[1].rules.measured for one in held)
+        held = (self._known.peek((merchant_id, live)) for live in (False, True))
+        return any(one is not None and one.rules.measured for one in held)
 
     def next_watch(self, merchant_id: str, every_seconds: float, now: datetime) -> datetime | None:
         """When to look at the accounts next; None when that is arranged already.
