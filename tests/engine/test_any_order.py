@@ -40,6 +40,8 @@ from qiao.engine.ledger import balances, prove
 from qiao.engine.notifications import receive
 from qiao.engine.ordering import order_and_attempt
 from qiao.engine.payments import list_payments, show_order
+from qiao.engine.price_books import save_prices
+from qiao.engine.pricing import read_prices
 from qiao.engine.records import CaptureMode, Payment
 from qiao.engine.refunds import refund
 from qiao.engine.routing.declines import ACCOUNTS_FAULT
@@ -64,6 +66,7 @@ FAULTS = st.lists(st.sampled_from([None, None, *Fault]), max_size=3)
 FINAL = ("paid", "closed")
 MODES = st.sampled_from(CaptureMode)
 PAYEES = st.sampled_from(["anna", SLOW_PAYEE, REFUSED_PAYEE])
+PRICE = {"basis_points": 3000, "fixed": 1, "returned": True}
 CHECKED_ABOVE_MINOR = 3
 """Transfers above this need a second person."""
 DECLINES = (None, "account_misconfigured", "rate_limited", "insufficient_funds")
@@ -95,7 +98,7 @@ class AnyOrder(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         type(self).examples += 1
-        scope = Scope(merchant_id=f"mer_{self.examples}", live=False)
+        scope = Scope(merchant_id=f"mer_{self.examples:026}", live=False)
         chance = random.Random(0)
         self.world: World = self.runner.run(
             make_world(self.database, scope, random=chance.randbytes)
@@ -104,6 +107,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.transfers = 0
         policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
         self.run(put_policy(self.world.engine, scope, "CNY", policy))
+        prices = read_prices({"prices": [PRICE]})
+        self.run(save_prices(self.world.engine, scope, prices))
         if self.routed:
             self.run(self.begin_routing())
         self.run(add_endpoint(self.world.engine, scope, "https://shop.invalid/"))
@@ -365,10 +370,21 @@ class AnyOrder(RuleBasedStateMachine):
                 if one.state == "succeeded" and one.account_id == account_id
             )
             assert books.get(f"channel_receivable:{account_id}", 0) == at_account
-        assert books.get("merchant_payable", 0) == at_bank
+        charged = await self.charged()
+        assert books.get("merchant_payable", 0) == at_bank - charged
+        assert books.get("platform_fees", 0) == charged
         assert not books.get("refunds_in_transit")
         assert not books.get("transfers_in_transit")
         assert not books.get("surplus")
+
+    async def charged(self) -> int:
+        """What is kept of the fees, after what went back with refunds."""
+        fee, kept = read_prices({"prices": [PRICE]}).prices[0].fee, 0
+        for payment in await list_payments(self.world.engine, self.world.scope, limit=100):
+            if (captured := payment.captured_minor) > 0:
+                whole = fee.of(captured)
+                kept += whole - fee.returned_minor(whole, captured, payment.refunded_minor)
+        return kept
 
     async def check_webhooks(self) -> None:
         rows = await self.database.fetch(

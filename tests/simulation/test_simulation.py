@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from qiao.domain.fees import Fee
 from qiao.engine.captures import captures_of
 from qiao.engine.ledger import balances, prove
 from qiao.engine.merchants import add_merchant
@@ -39,6 +40,7 @@ PAYERS = 2
 CHECKED_ABOVE_MINOR = 2
 SECONDS = 150.0
 FINAL = frozenset({"paid", "closed"})
+COST = Fee(basis_points=2000, returned=True)
 RULES = {
     "strategy": "bandit",
     "explore_percent": 30,
@@ -47,6 +49,7 @@ RULES = {
         {"when": {"amount": "> 3"}, "accounts": ["north", "bank"]},
         {"accounts": ["bank", "north"]},
     ],
+    "fees": [{"account": "bank", "basis_points": 2000, "returned": True}],
     "breaker": {"min_attempts": 2, "open_seconds": 10},
 }
 
@@ -269,15 +272,31 @@ async def _judge(world: SimulatedWorld, orders: list[Told]) -> list[tuple[object
     paid = {name: one for name, one in world.bank.orders.items() if one.state == "paid"}
     transfers = await list_transfers(engine, scope, limit=100)
     out = [one for one in transfers if one.state == "succeeded"]
-    total = 0
+    total, costs = 0, await _costs(world, payments)
     for account_id in (ACCOUNT_ID, SECOND_ACCOUNT_ID):
         here = sum(one.left for name, one in paid.items() if world.account_of(name) == account_id)
         here -= sum(one.amount_minor for one in out if one.account_id == account_id)
-        assert books.get(f"channel_receivable:{account_id}", 0) == here
+        cost = costs if account_id == ACCOUNT_ID else 0
+        assert books.get(f"channel_receivable:{account_id}", 0) == here - cost
         total += here
+    assert books.get("channel_fees", 0) == costs
     assert books.get("merchant_payable", 0) == total
     assert not books.get("transfers_in_transit")
     return [(row["type"], row["data"]["amount"]) for row in events]
+
+
+async def _costs(world: SimulatedWorld, payments: dict[str, Payment]) -> int:
+    """What the first account keeps of the payments that it took."""
+    kept = 0
+    for payment in payments.values():
+        attempts = await attempts_of(world.processes[0].engine, payment)
+        [account] = [one.account_id for one in attempts if one.state == "succeeded"] or [""]
+        if world.routed and account == ACCOUNT_ID:
+            whole = COST.of(payment.captured_minor)
+            kept += whole - COST.returned_minor(
+                whole, payment.captured_minor, payment.refunded_minor
+            )
+    return kept
 
 
 async def _judge_transfers(world: SimulatedWorld, payers: list[Payer]) -> None:

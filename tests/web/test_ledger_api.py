@@ -5,6 +5,8 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
+from qiao.engine.price_books import save_prices
+from qiao.engine.pricing import read_prices
 from qiao.engine.refunds import refund
 from qiao.testing.world import ACCOUNT_ID, World
 
@@ -60,3 +62,21 @@ async def test_bad_questions_name_the_field(
     answer = await api.get("/v1/ledger/entries", params=query)
     assert answer.status_code == 400, answer.text
     assert answer.json()["field"] == field
+
+
+async def test_a_merchant_sees_prices_and_what_was_charged(
+    world: World, api: httpx.AsyncClient, live_api: httpx.AsyncClient
+) -> None:
+    nothing = (await api.get("/v1/prices")).json()
+    assert (nothing["version"], nothing["prices_of"], nothing["prices"]) == (0, None, [])
+    prices = read_prices({"prices": [{"basis_points": 60, "min": 5, "returned": True}]})
+    await save_prices(world.engine, world.scope, prices)
+    told = (await api.get("/v1/prices")).json()
+    assert (told["version"], told["prices_of"]) == (1, "merchant")
+    assert told["prices"][0]["basis_points"] == 60
+    assert (await live_api.get("/v1/prices")).json()["version"] == 0
+    payment = await world.paid(1000)
+    await refund(world.engine, world.scope, payment.payment_id, amount_minor=500)
+    shown = (await api.get(f"/v1/payments/{payment.payment_id}")).json()
+    assert [(one["fee"], one["channel_fee"]) for one in shown["attempts"]] == [(6, 0)]
+    assert [one["fee_returned"] for one in shown["refunds"]] == [3]

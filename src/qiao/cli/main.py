@@ -21,6 +21,7 @@ from qiao.cli.organisations import app as apps
 from qiao.cli.organisations import merchant, organisation
 from qiao.cli.output import print_error
 from qiao.cli.payments import capture, close, pay, query, refund, void
+from qiao.cli.price import price
 from qiao.cli.processes import serve, worker
 from qiao.cli.route import route
 from qiao.cli.sandbox import sandbox
@@ -62,6 +63,7 @@ for name, group, text in (
     ("account", account, "Merchants' accounts at channels."),
     ("route", route, "Rule which channel account takes a payment, and see why one did."),
     ("limit", limit, "How much merchants and apps may take."),
+    ("price", price, "What merchants are charged."),
     ("ledger", ledger, "See the books, and prove that they are right."),
     ("audit", audit, "See who did what, and prove that nobody changed it."),
     ("config", settings, "Check this server's configuration."),

@@ -16,9 +16,10 @@ from qiao.cli.files import read_settings_file
 from qiao.cli.output import Json, out, print_fields, print_json, print_table
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
+from qiao.engine.audit import PLATFORM
 from qiao.engine.routing.books import save
 from qiao.engine.routing.rules import Rules, read_rules
-from qiao.engine.routing.state import PLATFORM, Saved
+from qiao.engine.routing.state import Saved
 from qiao.engine.runtime import Scope
 
 route = typer.Typer(no_args_is_help=True)

@@ -13,6 +13,7 @@ import asyncpg
 from qiao.channels.requests import PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
+from qiao.domain.fees import Fee
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.outcomes import Declined, NotFound, NotSent, PaymentOutcome, Pending, Unknown
 from qiao.domain.states import AttemptState, PaymentState
@@ -24,6 +25,7 @@ from qiao.engine.failover import fail_over, is_dead_by_the_accounts_fault, last_
 from qiao.engine.organisations import check_taking
 from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, attempts_of, replayed, show
+from qiao.engine.pricing import document
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.routing.choosing import choose
 from qiao.engine.routing.health import want_measuring
@@ -169,6 +171,7 @@ async def _start(
     wanted = method.wanted(payment, payment.payment_id, engine.now(), app_id=payment.app_id)
     choice = await choose(engine, scope, wanted, tried=tried)
     account = choice.account
+    price = await price_of(engine, scope, account, method.product, payment.currency, payment.app_id)
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference = order_number(attempt_id)
     operation = creation(engine, account, payment, method, reference)
@@ -191,6 +194,8 @@ async def _start(
             traceparent(),
             choice.document,
             dead.attempt_id if dead else None,
+            document(price),
+            document(choice.cost),
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -204,6 +209,25 @@ async def _start(
         operation.close()
         return None
     return await send(engine, account, read(Attempt, row), operation)
+
+
+async def price_of(
+    engine: Engine,
+    scope: Scope,
+    account: Account,
+    product: Product,
+    currency: str,
+    app_id: str | None,
+) -> Fee | None:
+    """What the operator charges for an attempt that starts now; None when nothing."""
+    return await engine.prices.fee(
+        scope.merchant_id,
+        live=scope.live,
+        app_id=app_id,
+        channel=account.channel_id,
+        product=product,
+        currency=currency,
+    )
 
 
 async def send(

@@ -31,6 +31,8 @@ GENESIS: Final = bytes(32)
 GUARDS: Final = frozenset({"audit_is_append_only", "audit_is_not_emptied"})
 SERVER: Final = "server"
 """The chain of what belongs to no merchant."""
+PLATFORM: Final = "platform"
+"""Stands where a merchant's id does in what is set for all who have nothing of their own."""
 PART: Final = 1000
 
 
@@ -122,7 +124,7 @@ async def record_for(
         queries,
         action,
         at=engine.now(),
-        chain=scope.merchant_id,
+        chain=SERVER if scope.merchant_id == PLATFORM else scope.merchant_id,
         actor=scope.actor,
         subject_id=subject_id,
         live=scope.live,

@@ -137,7 +137,7 @@ async def prove(queries: Queries) -> Proof:
     assert counts is not None  # noqa: S101 - a SELECT without FROM
     trial = [(row["live"], _balance(row)) for row in await queries.fetch(SQL.trial_balance)]
     mistakes = [*_out_of_balance(trial)]
-    for kind in ("wrong_entries", "wrong_payments", "wrong_reserves", "overdrawn"):
+    for kind in ("wrong_entries", "wrong_payments", "wrong_reserves", "wrong_fees", "overdrawn"):
         rows = await queries.fetch(SQL[kind], SHOWN)
         mistakes += [Mistake(kind=kind, detail=dict(row.items())) for row in rows]
     guards = [row["tgname"] for row in await queries.fetch(SQL.guards)]

@@ -7,15 +7,17 @@ used, an account that has just changed, a limit that would be passed.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import asyncpg
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
-from qiao.engine.attempts import LEASE, Method, attempt, creation, or_another, send
+from qiao.engine.attempts import LEASE, Method, attempt, creation, or_another, price_of, send
 from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
+from qiao.engine.pricing import document
 from qiao.engine.records import Attempt, CaptureMode, Payment, read
 from qiao.engine.routing.choosing import choose
 from qiao.engine.routing.wanted import ANY_CHANNEL
@@ -70,6 +72,8 @@ async def _at_once(
         wanted = method.wanted(order, new.payment_id, now, app_id=scope.app_id)
         choice = await choose(engine, scope, wanted)
         account = choice.account
+        currency = order.amount.currency
+        price = await price_of(engine, scope, account, method.product, currency, scope.app_id)
         operation = creation(engine, account, new, method, reference)
     except InvalidInput:
         return None
@@ -89,6 +93,8 @@ async def _at_once(
             scope.app_id,
             order.capture,
             choice.document,
+            document(price),
+            document(choice.cost),
         )
     except asyncpg.UniqueViolationError:
         operation.close()
@@ -105,23 +111,32 @@ async def _at_once(
     count_accepted()
     payment = read(Payment, row)
     started = Attempt(
-        merchant_id=scope.merchant_id,
         attempt_id=attempt_id,
-        payment_id=payment.payment_id,
         account_id=account.account_id,
         channel=account.channel_id,
         product=method.product,
         reference=reference,
-        amount_minor=payment.amount_minor,
-        currency=payment.currency,
-        state=AttemptState.SENDING,
-        manual=order.capture is CaptureMode.MANUAL,
-        expires_at=payment.expires_at,
         sent_at=now,
         traceparent=cause,
-        created_at=payment.created_at,
         routing=choice.document,
+        price=document(price),
+        cost=document(choice.cost),
+        **_of_payment(payment),
     )
     sent = await send(engine, account, started, operation)
     tried = await or_another(engine, scope, payment, method, sent)
     return Ordered(payment=payment, attempt=tried, created=True)
+
+
+def _of_payment(payment: Payment) -> dict[str, Any]:
+    """What an attempt that was made with its payment has of it."""
+    return {
+        "merchant_id": payment.merchant_id,
+        "payment_id": payment.payment_id,
+        "amount_minor": payment.amount_minor,
+        "currency": payment.currency,
+        "state": AttemptState.SENDING,
+        "manual": payment.capture is CaptureMode.MANUAL,
+        "expires_at": payment.expires_at,
+        "created_at": payment.created_at,
+    }

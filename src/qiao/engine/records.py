@@ -83,6 +83,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     routing: dict[str, Any] | None = None
     replaces: str | None = None
+    price: dict[str, Any] | None = None
+    cost: dict[str, Any] | None = None
+    fee_minor: int = 0
+    channel_fee_minor: int = 0
 
     @property
     def amount(self) -> Money:
@@ -177,6 +181,8 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: datetime | None
     refunded_at: datetime | None
     created_at: datetime
+    fee_returned_minor: int = 0
+    channel_fee_returned_minor: int = 0
 
     @property
     def amount(self) -> Money:

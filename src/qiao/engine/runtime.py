@@ -13,6 +13,7 @@ from qiao.domain.ids import RANDOM_BYTES, IdKind, new_id
 from qiao.domain.outcomes import NotSent, Unknown
 from qiao.engine.accounts import Accounts
 from qiao.engine.actors import SYSTEM, Actor
+from qiao.engine.pricing import Prices
 from qiao.engine.routing.state import Routing
 from qiao.store.database import Database
 
@@ -81,11 +82,13 @@ class Engine:
     wake: Wake = field(default_factory=Wake)
     context: Context = field(init=False)
     routing: Routing = field(init=False)
+    prices: Prices = field(init=False)
 
     def __post_init__(self) -> None:
         context = Context(now=self.now, nonce=lambda: self.random(16).hex())
         object.__setattr__(self, "context", context)
         object.__setattr__(self, "routing", Routing(self.database))
+        object.__setattr__(self, "prices", Prices(self.database))
 
     def new_id(self, kind: IdKind) -> str:
         return new_id(kind, now=self.now(), random=self.random(RANDOM_BYTES))

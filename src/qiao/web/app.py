@@ -26,6 +26,7 @@ from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
+from qiao.web.api.prices import prices
 from qiao.web.api.routing import routing
 from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
@@ -107,7 +108,10 @@ def create_app(
     merchants_own = Router(
         "/",
         route_handlers=[
-            Router("/v1", route_handlers=[payments, transfers, ledger, routing, webhooks, audit]),
+            Router(
+                "/v1",
+                route_handlers=[payments, transfers, ledger, prices, routing, webhooks, audit],
+            ),
             simple,
         ],
         guards=[require_key],

@@ -8,7 +8,7 @@ import pytest
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.engine.attempts import Method, attempt
-from qiao.engine.audit import list_entries
+from qiao.engine.audit import PLATFORM, list_entries
 from qiao.engine.errors import Conflict, NoRoute
 from qiao.engine.merchants import add_merchant
 from qiao.engine.ordering import order_and_attempt
@@ -18,7 +18,7 @@ from qiao.engine.routing.books import save, versions
 from qiao.engine.routing.choosing import choose
 from qiao.engine.routing.rules import Strategy, read_rules
 from qiao.engine.routing.scores import Candidate, in_order
-from qiao.engine.routing.state import PLATFORM, Statistics
+from qiao.engine.routing.state import Statistics
 from qiao.engine.runtime import Scope
 from qiao.store.database import Database
 from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID, World

@@ -6,10 +6,10 @@ import msgspec
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.accounts import Account
-from qiao.engine.audit import SERVER, record
+from qiao.engine.audit import PLATFORM, record_for
 from qiao.engine.errors import Conflict
 from qiao.engine.routing.rules import Rules
-from qiao.engine.routing.state import PLATFORM, SQL, Saved
+from qiao.engine.routing.state import SQL, Saved
 from qiao.engine.runtime import Engine, Scope
 
 MAX_NOTE = 200
@@ -44,15 +44,7 @@ async def save(
             replaces,
         )
         if row is not None:
-            await record(
-                queries,
-                "routing.saved",
-                at=engine.now(),
-                chain=SERVER if scope.merchant_id == PLATFORM else scope.merchant_id,
-                actor=scope.actor,
-                subject_id=str(row["version"]),
-                live=scope.live,
-            )
+            await record_for(engine, queries, scope, "routing.saved", str(row["version"]))
     engine.routing.forget(scope.merchant_id)
     if row is None:
         raise Conflict(

@@ -7,6 +7,7 @@ from math import ceil
 from typing import Any, Final
 
 from qiao.domain.errors import InvalidInput
+from qiao.domain.fees import Fee
 from qiao.engine.accounts import Account
 from qiao.engine.errors import NoRoute
 from qiao.engine.routing.rules import CompiledRow
@@ -25,6 +26,8 @@ class Choice:
     account: Account
     document: dict[str, Any] | None
     """None where there was nothing to choose: no rules, and one account."""
+    cost: Fee | None = None
+    """What the account takes, where a fee line tells it."""
 
 
 async def choose(
@@ -135,7 +138,9 @@ def choose_among(
         "candidates": [_told(one) for one in ordered]
         + [_told_rejected(one, rejected) for one in able if one.account_id not in chosen],
     }
-    return Choice(account=ordered[0].account, document=document)
+    account = ordered[0].account
+    cost = known.rules.fee(account.called, wanted.product, wanted.amount.currency)
+    return Choice(account=account, document=document, cost=cost)
 
 
 def _is_plain(account: Account, known: Known, wanted: Wanted) -> bool:

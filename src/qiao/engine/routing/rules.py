@@ -15,11 +15,10 @@ from msgspec import Meta
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.domain.fees import Fee
-from qiao.domain.money import MAX_MINOR
+from qiao.engine.fee_terms import Currency, Terms
 from qiao.engine.routing.cells import Cell, CompiledCell, compile_cell
 
 Text = Annotated[str, Meta(min_length=1, max_length=100)]
-Minor = Annotated[int, Meta(ge=0, le=MAX_MINOR)]
 
 
 class Strategy(StrEnum):
@@ -58,25 +57,12 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     strategy: Strategy | None = None
 
 
-class FeeRow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FeeRow(Terms, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an account takes, for one product or for those without a line of their own."""
 
     account: Text
     product: Product | None = None
-    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$")] = "CNY"
-    basis_points: Annotated[int, Meta(ge=0, le=10_000)] = 0
-    fixed: Minor = 0
-    min: Minor = 0
-    max: Minor | None = None
-
-    @property
-    def fee(self) -> Fee:
-        return Fee(
-            basis_points=self.basis_points,
-            fixed_minor=self.fixed,
-            min_minor=self.min,
-            max_minor=self.max,
-        )
+    currency: Currency = "CNY"
 
 
 class Breaker(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -12,14 +12,13 @@ from typing import Any, Final
 
 import msgspec
 
+from qiao.engine.audit import PLATFORM
 from qiao.engine.held import MAX_HELD, Held
 from qiao.engine.routing.rules import NO_RULES, CompiledRules, Rules
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
 SQL = load_statements("routing")
-PLATFORM: Final = "platform"
-"""Whose rules are those of merchants without rules of their own."""
 
 
 class Circuit(StrEnum):

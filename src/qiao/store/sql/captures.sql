@@ -112,10 +112,13 @@ WITH owner AS (
 ), taken AS (
   UPDATE attempt a
   SET state = 'succeeded', paid_at = $6, captured_minor = settled.amount_minor,
-      capturing_minor = 0, capture_reference = settled.reference
+      capturing_minor = 0, capture_reference = settled.reference,
+      fee_minor = fee_of(a.price, settled.amount_minor),
+      channel_fee_minor = fee_of(a.cost, settled.amount_minor)
   FROM settled
   WHERE a.merchant_id = $1 AND a.attempt_id = settled.attempt_id AND a.state = 'authorized'
-  RETURNING a.attempt_id, a.payment_id, a.account_id, a.captured_minor
+  RETURNING a.attempt_id, a.payment_id, a.account_id, a.captured_minor, a.fee_minor,
+            a.channel_fee_minor
 ), paid AS (
   UPDATE payment p SET state = 'paid', captured_minor = taken.captured_minor, paid_at = $6
   FROM taken WHERE p.merchant_id = $1 AND p.payment_id = taken.payment_id
@@ -126,9 +129,14 @@ WITH owner AS (
 ), booked AS (
   INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
                             currency, payment_id, subject_id)
-  SELECT $1, $7, 1, (row).live, 'channel_receivable:' || taken.account_id, 'merchant_payable',
-         taken.captured_minor, (row).currency, (row).payment_id, taken.attempt_id
-  FROM paid, taken
+  SELECT $1, $7, entry.line, (row).live, entry.debit, entry.credit, entry.amount_minor,
+         (row).currency, (row).payment_id, taken.attempt_id
+  FROM paid, taken, LATERAL (VALUES
+    (1, 'channel_receivable:' || account_id, 'merchant_payable', captured_minor),
+    (2, 'merchant_payable', 'platform_fees', fee_minor),
+    (3, 'channel_fees', 'channel_receivable:' || account_id, channel_fee_minor)
+  ) AS entry (line, debit, credit, amount_minor)
+  WHERE entry.amount_minor > 0
 )
 SELECT (row).payment_id FROM paid;
 

@@ -50,6 +50,24 @@ WITH expected AS (
   FROM attempt a JOIN payment p USING (merchant_id, payment_id)
   WHERE a.captured_minor > 0
   UNION ALL
+  SELECT a.merchant_id, p.live, a.attempt_id, a.payment_id, fee.debit, fee.credit, fee.minor,
+         a.currency
+  FROM attempt a JOIN payment p USING (merchant_id, payment_id), LATERAL (VALUES
+    ('merchant_payable', 'platform_fees', a.fee_minor),
+    ('channel_fees', 'channel_receivable:' || a.account_id, a.channel_fee_minor)
+  ) AS fee (debit, credit, minor)
+  WHERE fee.minor > 0
+  UNION ALL
+  SELECT r.merchant_id, p.live, r.refund_id, r.payment_id, fee.debit, fee.credit, fee.minor,
+         r.currency
+  FROM refund r
+  JOIN payment p USING (merchant_id, payment_id)
+  JOIN attempt a ON a.merchant_id = r.merchant_id AND a.attempt_id = r.attempt_id, LATERAL (VALUES
+    ('platform_fees', 'merchant_payable', r.fee_returned_minor),
+    ('channel_receivable:' || a.account_id, 'channel_fees', r.channel_fee_returned_minor)
+  ) AS fee (debit, credit, minor)
+  WHERE fee.minor > 0
+  UNION ALL
   SELECT r.merchant_id, p.live, r.refund_id, r.payment_id,
          CASE WHEN r.surplus THEN 'surplus' ELSE 'merchant_payable' END, 'refunds_in_transit',
          r.amount_minor, r.currency
@@ -117,6 +135,25 @@ LEFT JOIN refund r
   AND r.state <> 'failed'
 GROUP BY a.merchant_id, a.attempt_id
 HAVING a.reserved_minor <> coalesce(sum(r.amount_minor), 0)
+ORDER BY a.merchant_id, a.attempt_id LIMIT $1;
+
+-- name: wrong_fees
+-- Attempts whose fees are not what their price and cost make of what was captured and refunded.
+SELECT a.merchant_id, a.attempt_id, a.fee_minor, a.channel_fee_minor,
+       coalesce(sum(r.fee_returned_minor), 0) AS fee_returned,
+       coalesce(sum(r.channel_fee_returned_minor), 0) AS channel_fee_returned
+FROM attempt a
+LEFT JOIN refund r
+  ON r.merchant_id = a.merchant_id AND r.attempt_id = a.attempt_id AND r.state = 'succeeded'
+WHERE a.price IS NOT NULL OR a.cost IS NOT NULL OR a.fee_minor > 0 OR a.channel_fee_minor > 0
+GROUP BY a.merchant_id, a.attempt_id
+HAVING a.fee_minor <> CASE a.state WHEN 'succeeded' THEN fee_of(a.price, a.captured_minor) ELSE 0 END
+    OR a.channel_fee_minor <>
+       CASE a.state WHEN 'succeeded' THEN fee_of(a.cost, a.captured_minor) ELSE 0 END
+    OR coalesce(sum(r.fee_returned_minor), 0) <> fee_returned(
+         a.price, a.fee_minor, a.captured_minor, 0, coalesce(sum(r.amount_minor), 0)::bigint)
+    OR coalesce(sum(r.channel_fee_returned_minor), 0) <> fee_returned(
+         a.cost, a.channel_fee_minor, a.captured_minor, 0, coalesce(sum(r.amount_minor), 0)::bigint)
 ORDER BY a.merchant_id, a.attempt_id LIMIT $1;
 
 -- name: overdrawn

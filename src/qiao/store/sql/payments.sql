@@ -29,7 +29,7 @@ SELECT (accepted.row).* FROM accepted;
 -- name: accept_and_attempt
 -- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
 -- changed or was disabled, nothing is written and no row comes back. $25 the app, as there.
--- $27: what chose the account.
+-- $27: what chose the account. $28 what the operator charges, $29 what the channel keeps.
 WITH taking AS (
   SELECT FROM merchant m
   LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
@@ -56,9 +56,9 @@ WITH taking AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent, manual, routing)
+                       traceparent, manual, routing, price, cost)
   SELECT $1, $16, $2, account_id, $19, $20, $21, $5, $6, 'sending', $12, $22, $24, $26 = 'manual',
-         $27
+         $27, $28, $29
   FROM account
 ), later AS (
   INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
@@ -102,7 +102,7 @@ ORDER BY payment_id DESC LIMIT $5;
 -- name: start_attempt
 -- $4 and $13: the account and its version; on one that has changed or was disabled nothing starts,
 -- nor where the payment's app, or who it belongs to, is suspended. $15: what chose the account.
--- $16: the attempt that it replaces.
+-- $16: the attempt that it replaces. $17 what the operator charges, $18 what the channel keeps.
 WITH open AS (
   SELECT * FROM payment p
   WHERE merchant_id = $1 AND payment_id = $2 AND state = ANY ($9::text[])
@@ -122,9 +122,9 @@ WITH open AS (
 ), started AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
                        reference, amount_minor, currency, state, expires_at, sent_at,
-                       traceparent, manual, routing, replaces)
+                       traceparent, manual, routing, replaces, price, cost)
   SELECT $1, $3, $2, $4, $5, $6, $7, amount_minor, currency, 'sending', expires_at, $12, $14,
-         capture = 'manual', $15, $16
+         capture = 'manual', $15, $16, $17, $18
   FROM open
   RETURNING *
 ), watch AS (
@@ -153,13 +153,15 @@ WITH payable AS (
 ), settled AS (
   UPDATE attempt a
   SET state = 'succeeded', channel_reference = $5, paid_at = $6, captured_minor = a.amount_minor,
-      action = NULL, answered_at = coalesce(a.answered_at, now())
+      action = NULL, answered_at = coalesce(a.answered_at, now()),
+      fee_minor = fee_of(a.price, a.amount_minor),
+      channel_fee_minor = fee_of(a.cost, a.amount_minor)
   FROM payable
   WHERE a.merchant_id = $1 AND a.reference = $2 AND a.state = ANY ($7::text[])
     AND a.amount_minor = $3 AND a.currency = $4
     AND a.account_id = coalesce($10::text, a.account_id)
   RETURNING a.payment_id, a.attempt_id, a.account_id, a.amount_minor, a.channel, a.product,
-            a.traceparent
+            a.traceparent, a.fee_minor, a.channel_fee_minor
 ), noted AS (
   INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
   SELECT $1, $10, $11::text, 'payment', $2 FROM settled WHERE $10::text IS NOT NULL
@@ -174,9 +176,14 @@ WITH payable AS (
 ), booked AS (
   INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
                             currency, payment_id, subject_id)
-  SELECT $1, $9, 1, (row).live, 'channel_receivable:' || settled.account_id, 'merchant_payable',
-         settled.amount_minor, (row).currency, (row).payment_id, settled.attempt_id
-  FROM paid, settled
+  SELECT $1, $9, entry.line, (row).live, entry.debit, entry.credit, entry.amount_minor,
+         (row).currency, (row).payment_id, settled.attempt_id
+  FROM paid, settled, LATERAL (VALUES
+    (1, 'channel_receivable:' || account_id, 'merchant_payable', amount_minor),
+    (2, 'merchant_payable', 'platform_fees', fee_minor),
+    (3, 'channel_fees', 'channel_receivable:' || account_id, channel_fee_minor)
+  ) AS entry (line, debit, credit, amount_minor)
+  WHERE entry.amount_minor > 0
 )
 SELECT (row).payment_id, settled.channel, settled.product, settled.traceparent FROM paid, settled;
 

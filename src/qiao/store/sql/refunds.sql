@@ -54,12 +54,24 @@ WHERE merchant_id = $1 AND refund_id = $2 AND state = ANY ($4::text[])
 RETURNING *;
 
 -- name: settle_refunded
-WITH settled AS (
-  UPDATE refund
-  SET state = 'succeeded', channel_reference = coalesce($4, channel_reference),
-      refunded_at = coalesce($5, now())
-  WHERE merchant_id = $1 AND refund_id = $2 AND state = ANY ($3::text[])
-  RETURNING refund AS row
+-- The payment is locked first: what has been refunded before says how much of the fees goes back.
+WITH owner AS (
+  SELECT merchant_id, payment_id, captured_minor, refunded_minor FROM payment
+  WHERE merchant_id = $1 AND payment_id =
+    (SELECT payment_id FROM refund WHERE merchant_id = $1 AND refund_id = $2)
+  FOR UPDATE
+), settled AS (
+  UPDATE refund r
+  SET state = 'succeeded', channel_reference = coalesce($4, r.channel_reference),
+      refunded_at = coalesce($5, now()),
+      fee_returned_minor = fee_returned(
+        a.price, a.fee_minor, o.captured_minor, o.refunded_minor, r.amount_minor),
+      channel_fee_returned_minor = fee_returned(
+        a.cost, a.channel_fee_minor, o.captured_minor, o.refunded_minor, r.amount_minor)
+  FROM owner o JOIN attempt a USING (merchant_id, payment_id)
+  WHERE r.merchant_id = $1 AND r.refund_id = $2 AND r.state = ANY ($3::text[])
+    AND a.attempt_id = r.attempt_id
+  RETURNING r AS row, a.account_id
 ), counted AS (
   UPDATE payment p SET refunded_minor = p.refunded_minor + (settled.row).amount_minor
   FROM settled
@@ -72,9 +84,14 @@ WITH settled AS (
 ), booked AS (
   INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor,
                             currency, payment_id, subject_id)
-  SELECT $1, $6, 1, told.live, 'refunds_in_transit', 'channel_receivable:' || a.account_id,
-         (row).amount_minor, (row).currency, (row).payment_id, (row).refund_id
-  FROM told, settled JOIN attempt a ON a.merchant_id = $1 AND a.attempt_id = (row).attempt_id
+  SELECT $1, $6, entry.line, told.live, entry.debit, entry.credit, entry.amount_minor,
+         (row).currency, (row).payment_id, (row).refund_id
+  FROM told, settled, LATERAL (VALUES
+    (1, 'refunds_in_transit', 'channel_receivable:' || account_id, (row).amount_minor),
+    (2, 'platform_fees', 'merchant_payable', (row).fee_returned_minor),
+    (3, 'channel_receivable:' || account_id, 'channel_fees', (row).channel_fee_returned_minor)
+  ) AS entry (line, debit, credit, amount_minor)
+  WHERE entry.amount_minor > 0
 )
 SELECT (row).* FROM settled;
 

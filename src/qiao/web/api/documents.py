@@ -93,6 +93,8 @@ class AttemptDocument(msgspec.Struct, frozen=True, kw_only=True):
     routing: Annotated[
         dict[str, Any] | None, Meta(description="the rules' version and row, and the candidates")
     ] = None
+    fee: Annotated[int, Meta(description="what the operator charges; 0 until it is paid")] = 0
+    channel_fee: Annotated[int, Meta(description="what the channel keeps, by the fees known")] = 0
     object: str = "attempt"
 
 
@@ -129,6 +131,8 @@ class RefundDocument(msgspec.Struct, frozen=True, kw_only=True):
     channel_reference: str | None
     refunded_at: datetime | None
     created_at: datetime
+    fee_returned: Annotated[int, Meta(description="what of the operator's fee goes back")] = 0
+    channel_fee_returned: int = 0
     object: str = "refund"
 
 
@@ -282,6 +286,8 @@ def attempt_document(attempt: Attempt) -> AttemptDocument:
         created_at=attempt.created_at,
         replaces=attempt.replaces,
         routing=attempt.routing,
+        fee=attempt.fee_minor,
+        channel_fee=attempt.channel_fee_minor,
     )
 
 
@@ -315,5 +321,7 @@ def refund_document(refund: Refund) -> RefundDocument:
         channel_message=refund.channel_message,
         channel_reference=refund.channel_reference,
         refunded_at=refund.refunded_at,
+        fee_returned=refund.fee_returned_minor,
+        channel_fee_returned=refund.channel_fee_returned_minor,
         created_at=refund.created_at,
     )
