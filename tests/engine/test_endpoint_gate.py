@@ -13,6 +13,7 @@ from qiao.bootstrap.serving import working
 from qiao.engine.endpoint_gate import (
     FIRST_PAUSE_SECONDS,
     FIRST_WINDOW,
+    LEAST_PACE_SECONDS,
     MAX_PAUSE_SECONDS,
     MAX_WINDOW,
     OPENS_AFTER,
@@ -24,6 +25,7 @@ from qiao.store.database import Database
 from qiao.testing.world import World, make_world
 from qiao.transport.asynchronous import AsyncTransport
 from qiao.transport.guard import LOOPBACK
+from tests.simulation.loop import SimulatedLoop
 
 
 class Time:
@@ -217,3 +219,31 @@ async def test_a_merchant_cannot_have_us_knock_inside(world: World, shops: Shops
     [state] = await deliveries(engine, world.scope, endpoint.endpoint_id)
     assert (state.state, state.last_error) == ("pending", "its address is not a public one")
     assert not shops.got
+
+
+@pytest.mark.parametrize("took_seconds", [0.005, 0.05, 0.5])
+def test_what_was_turned_away_comes_back_at_the_endpoints_own_pace(took_seconds: float) -> None:
+    count, turned_away = 2000, 0
+    loop = SimulatedLoop(0)
+    gate = EndpointGate(now=loop.time, chance=lambda: 0.5)
+
+    async def deliver() -> None:
+        nonlocal turned_away
+        while (pause := await gate.enter("fast")) is not None:
+            turned_away += 1
+            await asyncio.sleep(pause)
+        await asyncio.sleep(took_seconds)
+        gate.leave("fast", went_well=True)
+
+    async def all_of_them() -> float:
+        await asyncio.gather(*(deliver() for _ in range(count)))
+        return loop.time()
+
+    try:
+        begun = loop.time()
+        ended = loop.run_until_complete(all_of_them())
+    finally:
+        loop.close()
+    at_best = count * took_seconds / MAX_WINDOW
+    assert ended - begun < max(1.5 * at_best, count * LEAST_PACE_SECONDS * 1.5)
+    assert turned_away < 5 * count

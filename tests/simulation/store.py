@@ -11,7 +11,7 @@ path, since before the migrations ran.
 import asyncio
 import random
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -111,6 +111,9 @@ class SimulatedDatabase(Database):
 
     async def fetch_row(self, sql: str, *args: object) -> Any:
         return await self._step(lambda database: database.fetch_row(sql, *args))
+
+    async def fetch_many(self, sql: str, rows: Sequence[Sequence[object]]) -> Any:
+        return await self._step(lambda database: database.fetch_many(sql, rows))
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
         return await self._step(lambda database: database.fetch_value(sql, *args))

@@ -25,10 +25,10 @@ OPENS_AFTER: Final = 5
 FIRST_PAUSE_SECONDS: Final = 10.0
 MAX_PAUSE_SECONDS: Final = 600.0
 COME_BACK_SECONDS: Final = (0.05, 15.0)
-FIRST_PACE_SECONDS: Final = 0.02
-"""From one delivery's end to the next one's, until it has been seen."""
-SMOOTHING: Final = 8
-"""How many of the last ends the pace goes by, about."""
+LEAST_PACE_SECONDS: Final = 0.0005
+"""From one delivery's end to the next one's, at best; and until it has been seen."""
+SMOOTHING: Final = 64
+"""How many of the last ends the pace goes by, about; what is noted together ends together."""
 MAX_ENDPOINTS: Final = 10_000
 
 
@@ -37,7 +37,7 @@ class _Endpoint:
     window: int = FIRST_WINDOW
     running: int = 0
     waiting: Turns = field(default_factory=Turns)
-    pace_seconds: float = FIRST_PACE_SECONDS
+    pace_seconds: float = LEAST_PACE_SECONDS
     ended_at: float = 0.0
     full_until: float = 0.0
     """When the last one that was turned away shall come back."""
@@ -101,9 +101,11 @@ class EndpointGate:
 
     def _note_pace(self, one: _Endpoint) -> None:
         now = self._now()
-        if one.waiting:  # or the time since the last end says nothing of how fast it could be
-            took = min(now - one.ended_at, COME_BACK_SECONDS[1])
-            one.pace_seconds += (took - one.pace_seconds) / SMOOTHING
+        # When nobody waits, the time since the last end says nothing of how fast it could be: it
+        # is given more, until somebody does.
+        took = min(now - one.ended_at, COME_BACK_SECONDS[1]) if one.waiting else 0.0
+        pace = one.pace_seconds + (took - one.pace_seconds) / SMOOTHING
+        one.pace_seconds = max(pace, LEAST_PACE_SECONDS)
         one.ended_at = now
 
     def _note_failure(self, one: _Endpoint) -> None:
@@ -118,6 +120,8 @@ class EndpointGate:
 
     async def _turn(self, one: _Endpoint) -> bool:
         """Whether a turn came in time; then it counts as running already."""
+        if not one.waiting:
+            one.ended_at = self._now()  # the time in which nobody waited tells no pace
 
         def give_back() -> None:
             one.running -= 1

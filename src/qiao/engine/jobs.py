@@ -17,7 +17,7 @@ from qiao.engine.refunds import FINAL, refund_now, work
 from qiao.engine.routing.health import WATCH_ACCOUNTS, watch
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
-from qiao.engine.webhooks import Try, deliver
+from qiao.engine.webhook_delivery import Deliveries, Try
 from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
 from qiao.telemetry.tracing import link_to
 
@@ -138,6 +138,8 @@ def _webhooks(engine: Engine) -> Handler:
         chance=lambda: int.from_bytes(engine.random(4)) / 2**32,
     )
 
+    deliveries = Deliveries(engine)
+
     async def deliver_webhook(job: Job) -> Verdict:
         event_id, _, endpoint_id = job.subject_id.partition(":")
         pause = await gate.enter(endpoint_id)
@@ -145,7 +147,7 @@ def _webhooks(engine: Engine) -> Handler:
             return Again(after_seconds=pause)
         tried = Try()
         try:
-            tried = await deliver(engine, job.merchant_id, event_id, endpoint_id)
+            tried = await deliveries.deliver(job.merchant_id, event_id, endpoint_id)
         finally:
             gate.leave(endpoint_id, went_well=tried.delivered)
         return Done() if tried.again_seconds is None else Again(after_seconds=tried.again_seconds)

@@ -8,14 +8,12 @@ body, however often it is sent.
 import base64
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
 import msgspec
 
-from qiao.channels.wire import HttpRequest, Operation
 from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
@@ -24,8 +22,6 @@ from qiao.engine.errors import Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
-from qiao.telemetry import metrics
-from qiao.telemetry.tracing import is_on, link_to, operation
 
 SQL = load_statements("webhooks")
 EVENT_TYPES: Final = frozenset(
@@ -168,45 +164,6 @@ async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) 
     engine.wake()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Try:
-    """What came of one sending. ``delivered`` is None when there was nothing to send."""
-
-    delivered: bool | None = None
-    again_seconds: float | None = None
-
-
-async def deliver(engine: Engine, merchant_id: str, event_id: str, endpoint_id: str) -> Try:
-    """Send an event once."""
-    row = await engine.database.fetch_row(SQL.delivery, merchant_id, event_id, endpoint_id)
-    if row is None or row["state"] != "pending" or not row["enabled"]:
-        return Try()
-    body = event_body(event_id, row["type"], row["created_at"], row["data"])
-    secret = engine.seal.open(row["sealed_secret"]).decode()
-    headers = signed_headers(secret, event_id, engine.now(), body)
-    if is_on():
-        link_to(await engine.database.fetch_value(SQL.trace_of_event, merchant_id, event_id))
-    with operation("webhook"):
-        answer = await engine.transport.run(_post(row["url"], headers, body))
-    retry_after, status, error = None, None, None
-    if isinstance(answer, int):
-        status = answer
-        error = None if status in SUCCESS else f"it answered {status}"
-    else:
-        error = answer.reason
-    if error is not None and row["tries"] < len(RETRY_AFTER_SECONDS):
-        retry_after = float(RETRY_AFTER_SECONDS[row["tries"]])
-    state = "delivered" if error is None else "pending" if retry_after else "failed"
-    await engine.database.execute(
-        SQL.note_delivery, merchant_id, event_id, endpoint_id, state, status, error
-    )
-    metrics.count(metrics.WEBHOOKS, "retry" if retry_after else state)
-    if error is None:
-        age = (engine.now() - row["created_at"]).total_seconds()
-        metrics.observe(metrics.WEBHOOK_AGE_SECONDS, max(age, 0.0))
-    return Try(delivered=error is None, again_seconds=retry_after)
-
-
 def event_body(event_id: str, kind: str, created_at: datetime, data: Mapping[str, Any]) -> bytes:
     """The event as it is sent: the same bytes every time."""
     return msgspec.json.encode(
@@ -230,19 +187,6 @@ def signed_headers(secret: str, event_id: str, now: datetime, body: bytes) -> di
         "webhook-timestamp": timestamp,
         "webhook-signature": f"v1,{signature}",
     }
-
-
-def _post(url: str, headers: Mapping[str, str], body: bytes) -> Operation[int]:
-    answer = yield HttpRequest(
-        method="POST",
-        url=url,
-        headers={**headers, "content-type": "application/json", "user-agent": "Qiao"},
-        body=body,
-        timeout_seconds=TIMEOUT_SECONDS,
-        public_only=True,
-        read_bytes=READ_BYTES,
-    )
-    return answer.status
 
 
 def _key(secret: str) -> bytes:

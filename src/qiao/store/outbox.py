@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from heapq import heappop, heappush
 from pathlib import Path
 from typing import Any, TypeAlias, assert_never
 from uuid import UUID
@@ -35,6 +34,7 @@ MAX_BACK_OFF_SECONDS = 3600.0
 LOCKED_ROWS_WAIT_SECONDS = 0.05
 # What is due again within a moment is claimed together with what is due about then.
 CLAIM_GRID_SECONDS = 0.05
+EXPECT_WITHIN_SECONDS = 20.0
 
 statements = load_statements("outbox")
 log = structlog.get_logger(__name__)
@@ -150,7 +150,7 @@ class Worker:
         self._ended: list[_Ended] = []
         self._changed = asyncio.Event()
         self._claim_at = 0.0  # monotonic
-        self._coming: list[float] = []  # when what we gave back for a moment is due again
+        self._coming: set[float] = set()  # when what we gave back for a moment is due again
 
     def wake(self) -> None:
         """Look for work now, not at the next poll; from the event loop's own thread."""
@@ -216,9 +216,8 @@ class Worker:
             self._batch_size,
             self._lease_seconds,
         )
-        while self._coming and self._coming[0] <= begun:
-            heappop(self._coming)
-        next_claim = min([begun + self._poll_seconds, *self._coming[:1]])
+        self._coming = {due for due in self._coming if due > begun}
+        next_claim = min([begun + self._poll_seconds, *self._coming])
         self._claim_at = 0.0 if len(rows) == self._batch_size else next_claim
         self._unfinished += len(rows)
         for row in sorted(rows, key=lambda row: (row["due_at"], row["kind"], row["subject_id"])):
@@ -269,15 +268,15 @@ class Worker:
         return len(batch) - len(kept)
 
     def _expect(self, after_seconds: Iterable[float]) -> None:
-        """Claim again when these are due, where that is before the next look."""
+        """Claim again when these are due, and not a poll later."""
         now = loop_seconds()
-        for seconds in sorted(after_seconds):
-            if seconds >= self._poll_seconds:
-                break
-            due = math.ceil((now + seconds) / CLAIM_GRID_SECONDS) * CLAIM_GRID_SECONDS
-            if due not in self._coming:
-                heappush(self._coming, due)
-                self._claim_at = min(self._claim_at, due)
+        grid = (
+            math.ceil((now + seconds) / CLAIM_GRID_SECONDS) * CLAIM_GRID_SECONDS
+            for seconds in after_seconds
+            if seconds <= EXPECT_WITHIN_SECONDS
+        )
+        self._coming.update(grid)
+        self._claim_at = min([self._claim_at, *self._coming])
 
     @asynccontextmanager
     async def _handling(self) -> AsyncIterator[None]:

@@ -15,12 +15,14 @@ SELECT * FROM webhook_endpoint WHERE merchant_id = $1 AND live = $2 AND endpoint
 DELETE FROM webhook_endpoint WHERE merchant_id = $1 AND live = $2 AND endpoint_id = $3 RETURNING endpoint_id;
 
 -- name: delivery
-SELECT d.state, d.tries, d.first_tried_at, n.url, n.sealed_secret, n.enabled,
-       e.type, e.data, e.created_at
-FROM webhook_delivery d
-JOIN event e ON e.merchant_id = d.merchant_id AND e.event_id = d.event_id
-JOIN webhook_endpoint n ON n.merchant_id = d.merchant_id AND n.endpoint_id = d.endpoint_id
-WHERE d.merchant_id = $1 AND d.event_id = $2 AND d.endpoint_id = $3;
+-- One row for each that is asked for, in the order of asking: of nulls, where there is none.
+SELECT one.* FROM (SELECT) AS asked LEFT JOIN LATERAL (
+  SELECT d.state, d.tries, n.url, n.sealed_secret, n.enabled, e.type, e.data, e.created_at
+  FROM webhook_delivery d
+  JOIN event e ON e.merchant_id = d.merchant_id AND e.event_id = d.event_id
+  JOIN webhook_endpoint n ON n.merchant_id = d.merchant_id AND n.endpoint_id = d.endpoint_id
+  WHERE d.merchant_id = $1 AND d.event_id = $2 AND d.endpoint_id = $3
+) AS one ON true;
 
 -- name: trace_of_event
 -- The trace of the payment's last attempt.
