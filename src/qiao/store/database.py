@@ -1,9 +1,8 @@
 """The connection pool: four ways to ask, and a transaction. Nothing else touches asyncpg."""
 
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 import msgspec
@@ -14,6 +13,7 @@ from qiao.domain.deadlines import seconds_left, within_deadline
 from qiao.domain.errors import InvalidInput
 from qiao.store.connecting import UNAVAILABLE, Connector
 from qiao.store.errors import StoreUnavailable
+from qiao.store.pool import Pool, Taken, is_closed
 from qiao.telemetry import metrics
 
 ACQUIRE_TIMEOUT_SECONDS = 10.0
@@ -31,6 +31,7 @@ SERVER_SETTINGS = {
     "jit": "off",  # every statement is short; compiling one costs more than it saves
 }
 
+Found = TypeVar("Found")
 RawConnection: TypeAlias = "asyncpg.Connection[Record] | PoolConnectionProxy[Record]"
 
 
@@ -62,25 +63,30 @@ class Connection:
         self._raw = raw
         self._ended = False
 
+    def _open(self) -> RawConnection:
+        if self._ended:  # by now it may serve somebody else
+            raise asyncpg.InterfaceError("the transaction of this connection has ended")
+        return self._raw
+
     def _is_lost(self) -> bool:
         # Using it when it has ended is a mistake of ours, and must look like one.
-        return not self._ended and _is_closed(self._raw)
+        return not self._ended and is_closed(self._raw)
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
         with _translated(self._is_lost):
-            return await self._raw.fetch(sql, *args, timeout=_timeout_seconds())
+            return await self._open().fetch(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
         with _translated(self._is_lost):
-            return await self._raw.fetchrow(sql, *args, timeout=_timeout_seconds())
+            return await self._open().fetchrow(sql, *args, timeout=_timeout_seconds())
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
         with _translated(self._is_lost):
-            return await self._raw.fetchval(sql, *args, timeout=_timeout_seconds())
+            return await self._open().fetchval(sql, *args, timeout=_timeout_seconds())
 
     async def execute(self, sql: str, *args: object) -> str:
         with _translated(self._is_lost):
-            return await self._raw.execute(sql, *args, timeout=_timeout_seconds())
+            return await self._open().execute(sql, *args, timeout=_timeout_seconds())
 
 
 class Database:
@@ -92,74 +98,46 @@ class Database:
     no temporary tables.
     """
 
-    def __init__(self, pool: "asyncpg.Pool[Record]") -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._taken = 0
         metrics.POOLS.open.add(self)
 
     def sizes(self) -> tuple[int, int, int]:
         """Connections in use, idle, and how many there may be."""
-        size, idle = self._pool.get_size(), self._pool.get_idle_size()
-        return size - idle, idle, self._pool.get_max_size()
+        return self._pool.sizes()
 
     async def fetch(self, sql: str, *args: object) -> list[Record]:
-        raw = await self._take()
-        try:
-            with _translated(lambda: _is_closed(raw)):
-                return await raw.fetch(sql, *args, timeout=_timeout_seconds())
-        except StoreUnavailable as error:
-            await self._leave(raw, error)
-            raise
-        finally:
-            await self._give_back(raw)
+        return await self._ask(lambda raw, seconds: raw.fetch(sql, *args, timeout=seconds))
 
     async def fetch_row(self, sql: str, *args: object) -> Record | None:
-        raw = await self._take()
-        try:
-            with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchrow(sql, *args, timeout=_timeout_seconds())
-        except StoreUnavailable as error:
-            await self._leave(raw, error)
-            raise
-        finally:
-            await self._give_back(raw)
+        return await self._ask(lambda raw, seconds: raw.fetchrow(sql, *args, timeout=seconds))
 
     async def fetch_many(self, sql: str, rows: Sequence[Sequence[object]]) -> list[Record]:
         """The statement once for each row of arguments: in one transaction and one round trip.
 
         What all of them gave comes back in order, without a sign of which gave what.
         """
-        raw = await self._take()
-        try:
-            with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchmany(sql, rows, timeout=_timeout_seconds())
-        except StoreUnavailable as error:
-            await self._leave(raw, error)
-            raise
-        finally:
-            await self._give_back(raw)
+        return await self._ask(lambda raw, seconds: raw.fetchmany(sql, rows, timeout=seconds))
 
     async def fetch_value(self, sql: str, *args: object) -> Any:
-        raw = await self._take()
-        try:
-            with _translated(lambda: _is_closed(raw)):
-                return await raw.fetchval(sql, *args, timeout=_timeout_seconds())
-        except StoreUnavailable as error:
-            await self._leave(raw, error)
-            raise
-        finally:
-            await self._give_back(raw)
+        return await self._ask(lambda raw, seconds: raw.fetchval(sql, *args, timeout=seconds))
 
     async def execute(self, sql: str, *args: object) -> str:
-        raw = await self._take()
+        return await self._ask(lambda raw, seconds: raw.execute(sql, *args, timeout=seconds))
+
+    async def _ask(self, ask: Callable[[RawConnection, float | None], Awaitable[Found]]) -> Found:
+        one, served_well = await self._take(), False
         try:
-            with _translated(lambda: _is_closed(raw)):
-                return await raw.execute(sql, *args, timeout=_timeout_seconds())
-        except StoreUnavailable as error:
-            await self._leave(raw, error)
+            found = await ask(one.raw, _timeout_seconds())
+            served_well = True
+        except Exception as error:
+            if (outage := _outage(error, lambda: is_closed(one.raw))) is not None:
+                await self._leave(one.raw, error)
+                raise outage from error
             raise
         finally:
-            await self._give_back(raw)
+            await self._pool.give_back(one, served_well=served_well)
+        return found
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
@@ -184,50 +162,32 @@ class Database:
 
     @asynccontextmanager
     async def _connection(self) -> AsyncIterator[Connection]:
-        raw = await self._take()
-        connection = Connection(raw)
+        one = await self._take()
+        connection, served_well = Connection(one.raw), False
         try:
             yield connection
+            served_well = True
         except StoreUnavailable as error:
-            await self._leave(raw, error)
+            await self._leave(one.raw, error.__cause__)
             raise
         finally:
             connection._ended = True  # noqa: SLF001
-            await self._give_back(raw)
+            await self._pool.give_back(one, served_well=served_well)
 
-    async def _take(self) -> "PoolConnectionProxy[Record]":
-        # A timer costs as much as taking one, and is needed only where all are taken: connecting
-        # has a time-out of its own.
-        waits = self._taken >= self._pool.get_max_size()
-        self._taken += 1
-        begun = time.perf_counter()
-        try:
-            with _translated(lambda: True):
-                raw = await self._pool.acquire(
-                    timeout=within_deadline(ACQUIRE_TIMEOUT_SECONDS) if waits else None
-                )
-        except BaseException:
-            self._taken -= 1
-            raise
-        metrics.observe(metrics.DATABASE_WAIT_SECONDS, time.perf_counter() - begun)
-        return raw
+    async def _take(self) -> Taken:
+        if (at_hand := self._pool.at_hand()) is not None:
+            return at_hand
+        with _translated(lambda: True):
+            return await self._pool.take(_acquire_seconds)
 
-    async def _leave(self, raw: "PoolConnectionProxy[Record]", error: StoreUnavailable) -> None:
+    async def _leave(self, raw: RawConnection, cause: BaseException | None) -> None:
         """Use no more what cannot serve any more, so that the next who asks gets another."""
         # A server that was demoted under us: it answers, and no connection to it is of use.
-        if isinstance(error.__cause__, asyncpg.ReadOnlySQLTransactionError):
-            await self._pool.expire_connections()
-        if isinstance(error.__cause__, asyncpg.InternalClientError):
+        if isinstance(cause, asyncpg.ReadOnlySQLTransactionError):
+            await self._pool.expire()
+        if isinstance(cause, asyncpg.InternalClientError):
             with suppress(asyncpg.InterfaceError):  # it has been taken back already
                 raw.terminate()
-
-    async def _give_back(self, raw: "PoolConnectionProxy[Record]") -> None:
-        # What was asked for has happened or has failed by now; this changes neither.
-        try:
-            with suppress(StoreUnavailable), _translated(lambda: True):
-                await self._pool.release(raw)
-        finally:
-            self._taken -= 1
 
 
 @asynccontextmanager
@@ -246,7 +206,7 @@ async def open_database(
     """
     settings = SERVER_SETTINGS | ({"statement_timeout": "0"} if patient else {})
     with connecting(url):
-        pool = await asyncpg.create_pool(
+        raw = await asyncpg.create_pool(
             url,
             connect=Connector(url),
             min_size=min_size,
@@ -258,10 +218,11 @@ async def open_database(
             max_cached_statement_lifetime=0,
             server_settings=settings,
         )
+    pool = Pool(raw)
     try:
         yield Database(pool)
     finally:
-        await _close(pool)
+        await pool.close()
 
 
 @contextmanager
@@ -302,33 +263,30 @@ async def _leave(connection: RawConnection) -> None:
     """Instead of asyncpg's reset, which costs a round trip after every statement."""
 
 
-async def _close(pool: "asyncpg.Pool[Record]") -> None:
-    try:
-        await pool.close()
-    except BaseException:
-        pool.terminate()
-        raise
-
-
-def _is_closed(raw: RawConnection) -> bool:
-    try:
-        return raw.is_closed()
-    except asyncpg.InterfaceError:  # the pool has taken it back, because it was lost
-        return True
-
-
 @contextmanager
 def _translated(is_lost: Callable[[], bool]) -> Iterator[None]:
     try:
         yield
-    except (*UNAVAILABLE, asyncpg.InternalClientError) as error:
-        # The last: asyncpg was cut off in the middle of an answer, and cannot use the connection.
-        raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
-    except asyncpg.InterfaceError as error:
-        # Either the connection is gone, or we used it wrongly: a mistake that must be seen.
-        if isinstance(error, ValueError) or not is_lost():
-            raise
-        raise StoreUnavailable(f"the database does not answer: {_name(error)}") from error
+    except Exception as error:
+        if (outage := _outage(error, is_lost)) is not None:
+            raise outage from error
+        raise
+
+
+def _outage(error: BaseException, is_lost: Callable[[], bool]) -> StoreUnavailable | None:
+    """What it says of the database, if that does not answer; None when it is something else."""
+    # The second: asyncpg was cut off in the middle of an answer, and cannot use the connection.
+    if isinstance(error, (*UNAVAILABLE, asyncpg.InternalClientError)):
+        return StoreUnavailable(f"the database does not answer: {_name(error)}")
+    # Either the connection is gone, or we used it wrongly: a mistake that must be seen.
+    wrongly_used = isinstance(error, ValueError) or not isinstance(error, asyncpg.InterfaceError)
+    if wrongly_used or not is_lost():
+        return None
+    return StoreUnavailable(f"the database does not answer: {_name(error)}")
+
+
+def _acquire_seconds() -> float:
+    return within_deadline(ACQUIRE_TIMEOUT_SECONDS)
 
 
 def _timeout_seconds() -> float | None:

@@ -91,7 +91,7 @@ JOBS = _counter("qiao_jobs", "Runs of the outbox's jobs, by how they ended.", "k
 JOB_SECONDS = _histogram("qiao_job_seconds", "How long a job's handler took.", "kind")
 DATABASE_WAIT_SECONDS = _histogram(
     "qiao_database_wait_seconds",
-    "Waiting for a connection of the pool.",
+    "Waiting for a connection where none was at hand.",
     buckets=(0.001, 0.01, 0.1, 1.0, 10.0),
 )
 

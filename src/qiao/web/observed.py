@@ -6,7 +6,8 @@ What is told of a request is its route, never its path: a cashier's path holds a
 import re
 import secrets
 import time
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeAlias
 
 import structlog
 from litestar.enums import ScopeType
@@ -14,7 +15,6 @@ from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send
 
 from qiao.telemetry import metrics, tracing
 
-log = structlog.get_logger(__name__)
 REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._-]{8,64}")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 OF_PROGRAMS: Final = ("/v1/", "/pay", "/order")
@@ -25,46 +25,43 @@ PROBES: Final = frozenset({"/livez", "/readyz", "/health", "/metrics"})
 
 def observed(app: ASGIApp) -> ASGIApp:
     """``app``, and what is to be known of each of its requests."""
+    # Bound once: for every request it would take longer than not to write a line.
+    log = structlog.get_logger(__name__).bind()
+
+    async def note(scope: HTTPScope, receive: Receive, answer: "_Answer") -> None:
+        """Metrics, and the log's line; inside the span, if there is one, which it names."""
+        begun = time.perf_counter()
+        try:
+            await app(scope, receive, answer)
+        finally:
+            seconds = time.perf_counter() - begun
+            route, method = _route(scope), method_label(scope["method"])
+            metrics.count(metrics.HTTP_REQUESTS, route, method, str(answer.status))
+            metrics.observe(metrics.HTTP_SECONDS, seconds, route, method)
+            (log.debug if route in PROBES else log.info)(
+                "request",
+                route=route,
+                method=method,
+                status=answer.status,
+                milliseconds=round(seconds * 1000, 1),
+            )
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == ScopeType.HTTP:
-            await _observe(app, scope, receive, send)
-        else:
+        if scope["type"] != ScopeType.HTTP:
             await app(scope, receive, send)
+            return
+        request_id = read_request_id(_header(scope, b"x-request-id"))
+        answer = _Answer(send, request_id)
+        held = structlog.contextvars.bind_contextvars(request_id=request_id)
+        try:
+            if tracing.is_on():
+                await _trace(note, scope, receive, answer)
+            else:
+                await note(scope, receive, answer)
+        finally:
+            structlog.contextvars.reset_contextvars(**held)
 
     return run
-
-
-async def _observe(app: ASGIApp, scope: HTTPScope, receive: Receive, send: Send) -> None:
-    request_id = read_request_id(_header(scope, b"x-request-id"))
-    answer = _Answer(send, request_id)
-    held = structlog.contextvars.bind_contextvars(request_id=request_id)
-    try:
-        if tracing.is_on():
-            await _trace(app, scope, receive, answer)
-        else:
-            await _note(app, scope, receive, answer)
-    finally:
-        structlog.contextvars.reset_contextvars(**held)
-
-
-async def _note(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: "_Answer") -> None:
-    """Metrics and the log's line; inside the request's span, if there is one, which it names."""
-    begun = time.perf_counter()
-    try:
-        await app(scope, receive, answer)
-    finally:
-        seconds = time.perf_counter() - begun
-        route, method = _route(scope), method_label(scope["method"])
-        metrics.count(metrics.HTTP_REQUESTS, route, method, str(answer.status))
-        metrics.observe(metrics.HTTP_SECONDS, seconds, route, method)
-        (log.debug if route in PROBES else log.info)(
-            "request",
-            route=route,
-            method=method,
-            status=answer.status,
-            milliseconds=round(seconds * 1000, 1),
-        )
 
 
 class _Answer:
@@ -84,7 +81,10 @@ class _Answer:
         await self._send(message)
 
 
-async def _trace(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: _Answer) -> None:
+Note: TypeAlias = Callable[[HTTPScope, Receive, _Answer], Awaitable[None]]
+
+
+async def _trace(note: Note, scope: HTTPScope, receive: Receive, answer: _Answer) -> None:
     parent = {}
     if scope["path"].startswith(OF_PROGRAMS):
         given = {name: _header(scope, name.encode()) for name in ("traceparent", "tracestate")}
@@ -98,7 +98,7 @@ async def _trace(app: ASGIApp, scope: HTTPScope, receive: Receive, answer: _Answ
         qiao__request_id=answer.request_id,
     ) as span:
         try:
-            await _note(app, scope, receive, answer)
+            await note(scope, receive, answer)
         finally:
             span.update_name(f"{method} {_route(scope)}")
             span.set_attribute("http.route", _route(scope))

@@ -1,0 +1,86 @@
+"""Connections that served well are kept, the pool gets the others, and who waits is served."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from qiao.domain.deadlines import deadline
+from qiao.domain.errors import DeadlineExceeded
+from qiao.store import pool as pools
+from qiao.store.database import Database, open_database
+from qiao.store.errors import StoreUnavailable
+
+BACKEND = "SELECT pg_backend_pid()"
+
+
+@pytest_asyncio.fixture
+async def two(postgres_url: str) -> AsyncIterator[Database]:
+    async with open_database(postgres_url, min_size=1, max_size=2) as database:
+        yield database
+
+
+async def test_one_that_served_well_serves_again(two: Database) -> None:
+    first = await two.fetch_value(BACKEND)
+    assert {await two.fetch_value(BACKEND) for _ in range(5)} == {first}
+    async with two.transaction() as inside:
+        assert await inside.fetch_value(BACKEND) == first
+        other = await two.fetch_value(BACKEND)
+        assert (other != first, two.sizes()) == (True, (1, 1, 2))
+    assert two.sizes() == (0, 2, 2)
+
+
+async def test_who_waits_gets_the_next_that_comes_back(two: Database) -> None:
+    held = [two.transaction() for _ in range(2)]
+    for one in held:
+        await one.__aenter__()
+    waiting = [asyncio.create_task(two.fetch_value(BACKEND)) for _ in range(8)]
+    await asyncio.sleep(0)
+    with pytest.raises(DeadlineExceeded), deadline(0.0):
+        await two.fetch_value(BACKEND)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await two.fetch_value(BACKEND)
+    assert not any(one.done() for one in waiting)
+    for one in held:
+        await one.__aexit__(None, None, None)
+    async with asyncio.timeout(30):
+        assert len(set(await asyncio.gather(*waiting))) <= 2
+    assert two.sizes() == (0, 2, 2)
+
+
+async def test_an_error_sends_it_back_to_the_pool_and_leaves_it_of_use(two: Database) -> None:
+    first = await two.fetch_value(BACKEND)
+    for _ in range(3):
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            await two.fetch("SELECT 1 / 0")
+    assert await two.fetch_value(BACKEND) == first
+    assert two.sizes() == (0, 1, 2)
+
+
+async def test_one_that_was_ended_while_it_was_kept_is_not_used(
+    two: Database, database: Database
+) -> None:
+    first = await two.fetch_value(BACKEND)
+    await database.fetch("SELECT pg_terminate_backend($1, 5000)", first)
+    try:
+        second = await two.fetch_value(BACKEND)
+    except StoreUnavailable:  # the news of it came together with the question
+        second = await two.fetch_value(BACKEND)
+    assert second != first
+    assert two.sizes() == (0, 1, 2)
+
+
+async def test_what_nobody_uses_for_long_goes_back_to_the_pool(
+    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pools, "KEPT_SECONDS", 0.02)
+    async with open_database(postgres_url, min_size=1, max_size=2) as database:
+        await database.fetch_value(BACKEND)
+        async with asyncio.timeout(30):
+            while database._pool._pool.get_idle_size() == 0:
+                await asyncio.sleep(0.01)
+        assert database.sizes() == (0, 1, 2)
+        assert await database.fetch_value("SELECT 1") == 1
