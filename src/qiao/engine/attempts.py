@@ -10,6 +10,7 @@ from typing import Final
 
 import asyncpg
 
+from qiao.channels.interface import Capability
 from qiao.channels.requests import PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
@@ -198,6 +199,14 @@ def creation(
     reference: str,
 ) -> Operation[PaymentOutcome]:
     """The channel's operation, run up to its first request. Raises InvalidInput."""
+    manifest = account.channel.manifest
+    if order.profit_sharing and Capability.PROFIT_SHARING not in manifest.capabilities:
+        raise InvalidInput(
+            f"{manifest.id} shares no payments",
+            field="method.channel",
+            remedy="choose a channel with profit sharing, see: qiao channels; "
+            "or accept an order without profit_sharing",
+        )
     request = PaymentRequest(
         reference=reference,
         amount=order.amount,
@@ -209,6 +218,7 @@ def creation(
         payer=method.payer,
         auth_code=method.auth_code,
         client_ip=method.client_ip,
+        profit_sharing=order.profit_sharing,
     )
     return primed(holds.asking(engine, account, request, order.capture))
 

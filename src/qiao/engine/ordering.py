@@ -89,8 +89,7 @@ async def _at_once(
             now,
             LEASE,
             cause,
-            scope.app_id,
-            order.capture,
+            *(scope.app_id, order.capture, order.profit_sharing),
         )
     except asyncpg.UniqueViolationError:
         operation.close()

@@ -14,8 +14,8 @@ WITH taking AS (
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       app_id, capture)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17 FROM taking
+                       app_id, capture, profit_sharing)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17, $18 FROM taking
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
@@ -46,8 +46,8 @@ WITH taking AS (
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       app_id, capture)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25, $26 FROM account
+                       app_id, capture, profit_sharing)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25, $26, $27 FROM account
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
