@@ -1,4 +1,4 @@
-"""Shares, returns and refunds of paid payments in any order, with faults: never more than was taken.
+"""Shares, their returns and refunds in any order, with faults: never more than was taken.
 
 After each step the books are proven, and at the end, when every job is done, what each receiver has
 at the bank is what the books say that it got.

@@ -222,8 +222,8 @@ class ShareReturnQuery:
 class ReceiverRequest:
     """Bind a receiver to the merchant, or unbind it, under the channel's own words.
 
-    ``relation`` is the channel's word for what the receiver is to the merchant, and ``memo`` what
-    people call it. Again does no harm.
+    ``reference`` is new at every asking, for to bind again does no harm. ``relation`` is the
+    channel's word for what the receiver is to the merchant, and ``memo`` what people call it.
     """
 
     reference: str

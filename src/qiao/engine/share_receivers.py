@@ -180,7 +180,7 @@ async def _ask(
     account = await engine.accounts.of_id(known.merchant_id, known.account_id)
     receiver, name = await who_it_is(engine, known)
     request = ReceiverRequest(
-        reference=order_number(known.receiver_id),
+        reference=order_number(engine.new_id(IdKind.SHARE_RECEIVER)),
         receiver_type=known.receiver_type,
         receiver=receiver,
         name=name,
