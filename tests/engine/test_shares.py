@@ -34,7 +34,7 @@ def receiver_order(name: str, **changes: Any) -> ReceiverOrder:
 
 
 async def bound(world: World, number: str) -> Receiver:
-    done = await bind(world.engine, world.scope, receiver_order(number))
+    done = (await bind(world.engine, world.scope, receiver_order(number))).receiver
     assert done.state == "bound"
     return done
 
@@ -366,7 +366,7 @@ async def test_what_cannot_be_shared(world: World) -> None:
 
 async def test_receivers_are_bound_and_unbound(world: World) -> None:
     world.transport.faults[:] = [Fault.ANSWER_LOST]
-    lost = await bind(world.engine, world.scope, receiver_order("anna"))
+    lost = (await bind(world.engine, world.scope, receiver_order("anna"))).receiver
     assert lost.state == "unknown"
     assert (await bound(world, "anna")).receiver_id == lost.receiver_id
     assert await who_it_is(world.engine, lost) == ("anna", "Anna")
@@ -376,7 +376,7 @@ async def test_receivers_are_bound_and_unbound(world: World) -> None:
     gone = await unbind(world.engine, world.scope, lost.receiver_id)
     assert (gone.state, world.bank.receivers) == ("unbound", set())
     world.bank.refuses = True
-    no = await bind(world.engine, world.scope, receiver_order("anna"))
+    no = (await bind(world.engine, world.scope, receiver_order("anna"))).receiver
     assert (no.state, no.code, no.channel_code) == ("refused", "payee_not_allowed", "NO")
     for changes, field in [
         ({"number": "a b"}, "number"),

@@ -58,7 +58,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     async def bound(self, name: str) -> str:
         order = ReceiverOrder(number=name, channel="bank", receiver_type="person", receiver=name)
-        return (await bind(self.world.engine, self.world.scope, order)).receiver_id
+        return (await bind(self.world.engine, self.world.scope, order)).receiver.receiver_id
 
     def run(self, work: Coroutine[Any, Any, Result]) -> Result:
         return self.runner.run(work)

@@ -1,5 +1,6 @@
 """What Qiao's own WeChat Pay channel sends, for other people's verifiers to read."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 from qiao.channels.requests import (
@@ -9,9 +10,12 @@ from qiao.channels.requests import (
     Product,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
     Share,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -87,6 +91,26 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         payment_channel_reference="4200000001",
         amount=share.amount,
     )
+    back = ShareReturnRequest(
+        reference="return_1",
+        amount=share.amount,
+        sharing_reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        share=share,
+        description="back",
+    )
+    returned = ShareReturnQuery(
+        reference="return_1",
+        amount=share.amount,
+        sharing_reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        share=share,
+    )
+    receiver = ReceiverRequest(
+        reference="rcv_1", receiver_type="PERSONAL_OPENID", receiver=OPENID, relation="PARTNER"
+    )
     return [
         *(
             next(channel.create(order(product, context), context))
@@ -102,6 +126,11 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         next(channel.download_fund_flow(bill, context)),
         next(channel.share_profit(sharing, context)),
         next(channel.query_profit_sharing(shared, context)),
+        next(channel.share_profit(replace(sharing, shares=()), context)),
+        next(channel.return_share(back, context)),
+        next(channel.query_share_return(returned, context)),
+        next(channel.bind_receiver(receiver, context)),
+        next(channel.unbind_receiver(receiver, context)),
         next(channel.transfer(transfer, context)),
         next(channel.query_transfer(sent, context)),
     ]

@@ -22,10 +22,13 @@ from qiao.engine.attempts import SETTLING_WINDOW
 from qiao.engine.calls import Verb, believed, call
 from qiao.engine.runtime import Engine
 from qiao.engine.sending import primed
+from qiao.store.outbox import enqueue
 from qiao.store.sql import Statements
 
 LEASE: Final = timedelta(seconds=30)
 """How long a sending may take; after that whoever looks takes it for lost, and asks the channel."""
+HURRY: Final = timedelta(seconds=3)
+"""When to ask first about what the channel works on, or about a lost answer."""
 FINAL: Final = frozenset({ShareState.SUCCEEDED, ShareState.PARTLY, ShareState.FAILED})
 
 
@@ -58,9 +61,10 @@ class Errand(Generic[Outcome]):
 
 
 class Movement(Protocol[Row, Outcome]):
-    """One kind of movement. ``sql`` has ``send_…`` and ``move_…`` of ``name``."""
+    """One kind of movement. Its statements are ``send_…`` and ``move_…`` of ``name``."""
 
     name: str
+    job: str
     tell_verb: Verb
     ask_verb: Verb
 
@@ -127,8 +131,21 @@ class Mover(Generic[Row, Outcome]):
         elif isinstance(outcome, NotSent):  # an earlier sending of the number may have arrived
             await self._move(engine, row, ShareEvent.LOSE)
         else:
-            return await self._settle(engine, row, outcome)
+            return await self._hurried(engine, await self._settle(engine, row, outcome))
         return await self.kind.now(engine, row.merchant_id, row.id)
+
+    async def _hurried(self, engine: Engine, row: Row) -> Row:
+        """No channel tells of its end by itself: ask sooner than the lease says."""
+        if row.state in (ShareState.PENDING, ShareState.UNKNOWN):
+            await enqueue(
+                engine.database,
+                merchant_id=row.merchant_id,
+                kind=self.kind.job,
+                subject_id=row.id,
+                run_at=engine.now() + HURRY,
+            )
+            engine.wake()
+        return row
 
     async def _settle(self, engine: Engine, row: Row, outcome: Any) -> Row:
         match outcome:

@@ -63,14 +63,24 @@ class ReceiverOrder:
                 )
 
 
-async def bind(engine: Engine, scope: Scope, order: ReceiverOrder) -> Receiver:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BoundReceiver:
+    """The receiver; ``created`` is False when its number was already known."""
+
+    receiver: Receiver
+    created: bool
+
+
+async def bind(engine: Engine, scope: Scope, order: ReceiverOrder) -> BoundReceiver:
     """Bind a receiver; the same number again asks the channel again, unless it is bound.
 
     Raises InvalidInput, and Conflict when the number is known with another content.
     """
     known = await _known(engine, scope, order)
     if known is not None:
-        return known if known.state is ReceiverState.BOUND else await _ask(engine, scope, known)
+        if known.state is not ReceiverState.BOUND:
+            known = await _ask(engine, scope, known)
+        return BoundReceiver(receiver=known, created=False)
     account = await _account(engine, scope, order)
     receiver_id = engine.new_id(IdKind.SHARE_RECEIVER)
     request = _request(receiver_id, order)
@@ -94,7 +104,8 @@ async def bind(engine: Engine, scope: Scope, order: ReceiverOrder) -> Receiver:
     except asyncpg.UniqueViolationError:  # the same number, at the same time
         return await bind(engine, scope, order)
     assert row is not None  # noqa: S101 - an INSERT … RETURNING without a condition
-    return await _ask(engine, scope, read(Receiver, row), new=True)
+    made = await _ask(engine, scope, read(Receiver, row), new=True)
+    return BoundReceiver(receiver=made, created=True)
 
 
 async def unbind(engine: Engine, scope: Scope, receiver_id: str) -> Receiver:

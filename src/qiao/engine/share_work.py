@@ -95,6 +95,7 @@ class ShareMovement:
     """A profit share, or the release of what is left."""
 
     name = "share"
+    job = "work_profit_share"
     tell_verb: Verb = "share_profit"
     ask_verb: Verb = "query_profit_sharing"
 
@@ -206,6 +207,7 @@ class ReturnMovement:
     """The return of one receiver's part, or of some of it."""
 
     name = "return"
+    job = "work_share_return"
     tell_verb: Verb = "return_share"
     ask_verb: Verb = "query_share_return"
 

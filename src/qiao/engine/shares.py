@@ -177,6 +177,8 @@ async def list_shares(
         raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
     if before is not None:
         parse_id(IdKind.PROFIT_SHARE, before, field="before")
+    if payment_id is not None:
+        parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
     rows = await engine.database.fetch(
         SQL.shares, scope.merchant_id, scope.live, before, state, payment_id, limit
     )

@@ -26,6 +26,7 @@ from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
+from qiao.web.api.profit_shares import profit_shares
 from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
@@ -106,7 +107,9 @@ def create_app(
     merchants_own = Router(
         "/",
         route_handlers=[
-            Router("/v1", route_handlers=[payments, transfers, ledger, webhooks, audit]),
+            Router(
+                "/v1", route_handlers=[payments, profit_shares, transfers, ledger, webhooks, audit]
+            ),
             simple,
         ],
         guards=[require_key],
