@@ -93,6 +93,51 @@ def later_requests_of(channel: AlipayChannel, context: Context, trade_no: str) -
         description="thanks",
     )
     sent = TransferQuery(reference="out_1", amount=transfer.amount)
+    return [
+        next(channel.refund(refund, context)),
+        next(channel.query_refund(question, context)),
+        next(channel.transfer(transfer, context)),
+        next(channel.query_transfer(sent, context)),
+        *sharing_requests_of(channel, context, trade_no),
+        next(channel.download_statement(StatementRequest(day=context.now().date()), context)),
+    ]
+
+
+def parameters_of(request: HttpRequest) -> dict[str, str]:
+    """Query and body together, as Alipay merges them."""
+    pairs = parse_qsl(urlsplit(request.url).query) + parse_qsl(request.body.decode())
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def handed_out(channel: AlipayChannel, product: Product, context: Context) -> dict[str, str]:
+    """The parameters with which the customer's own device asks."""
+    with pytest.raises(StopIteration) as done:  # it asks for nothing
+        next(channel.create(order(product, context), context))
+    made = done.value.value
+    assert isinstance(made, Pending)
+    match made.action:
+        case Redirect(url=url):
+            return dict(parse_qsl(urlsplit(url).query))
+        case ClientParameters(parameters=parameters):
+            return dict(parse_qsl(parameters["orderString"]))
+        case _:
+            raise AssertionError(made)
+
+
+def submit(http: aiohttp.ClientSession, form: str, charset: str = "utf-8") -> Any:
+    """What a browser does with the form."""
+    action = re.search(r'action="([^"]+)"', form)
+    assert action
+    inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
+    fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
+    return http.post(action[1].replace("&amp;", "&"), data=fields)
+
+
+def sharing_requests_of(
+    channel: AlipayChannel, context: Context, trade_no: str
+) -> list[HttpRequest]:
+    """The first request of everything about profit sharing, in an order that it can take."""
     share = Share(
         receiver_type="userId",
         receiver="2088101126765726",
@@ -134,10 +179,6 @@ def later_requests_of(channel: AlipayChannel, context: Context, trade_no: str) -
     )
     release = replace(sharing, reference="release_1", shares=(), finish=True)
     return [
-        next(channel.refund(refund, context)),
-        next(channel.query_refund(question, context)),
-        next(channel.transfer(transfer, context)),
-        next(channel.query_transfer(sent, context)),
         next(channel.bind_receiver(receiver, context)),
         next(channel.share_profit(sharing, context)),
         next(channel.query_profit_sharing(shared, context)),
@@ -145,36 +186,4 @@ def later_requests_of(channel: AlipayChannel, context: Context, trade_no: str) -
         next(channel.return_share(back, context)),
         next(channel.query_share_return(returned, context)),
         next(channel.unbind_receiver(receiver, context)),
-        next(channel.download_statement(StatementRequest(day=context.now().date()), context)),
     ]
-
-
-def parameters_of(request: HttpRequest) -> dict[str, str]:
-    """Query and body together, as Alipay merges them."""
-    pairs = parse_qsl(urlsplit(request.url).query) + parse_qsl(request.body.decode())
-    assert len(dict(pairs)) == len(pairs)
-    return dict(pairs)
-
-
-def handed_out(channel: AlipayChannel, product: Product, context: Context) -> dict[str, str]:
-    """The parameters with which the customer's own device asks."""
-    with pytest.raises(StopIteration) as done:  # it asks for nothing
-        next(channel.create(order(product, context), context))
-    made = done.value.value
-    assert isinstance(made, Pending)
-    match made.action:
-        case Redirect(url=url):
-            return dict(parse_qsl(urlsplit(url).query))
-        case ClientParameters(parameters=parameters):
-            return dict(parse_qsl(parameters["orderString"]))
-        case _:
-            raise AssertionError(made)
-
-
-def submit(http: aiohttp.ClientSession, form: str, charset: str = "utf-8") -> Any:
-    """What a browser does with the form."""
-    action = re.search(r'action="([^"]+)"', form)
-    assert action
-    inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
-    fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
-    return http.post(action[1].replace("&amp;", "&"), data=fields)

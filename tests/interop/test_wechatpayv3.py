@@ -200,11 +200,10 @@ async def test_payment_code_and_taking_it_back(
 
 
 @pytest.mark.parametrize("mode", ["ordinary", "certificate"])
-async def test_transfers_and_profit_sharing(
+async def test_transfers(
     mode: str,
     open_sdk: OpenSdk,
     wechat_simulator: Simulator,
-    wechat_http: aiohttp.ClientSession,
 ) -> None:
     client = await open_client(open_sdk, wechat_simulator, mode)
     sent = await client.call(
@@ -221,6 +220,15 @@ async def test_transfers_and_profit_sharing(
     asked = await client.call("mch_transfer_bills_query", out_bill_no="out0001")
     assert asked["transfer_bill_no"] == sent["transfer_bill_no"]
 
+
+@pytest.mark.parametrize("mode", ["ordinary", "certificate"])
+async def test_profit_sharing(
+    mode: str,
+    open_sdk: OpenSdk,
+    wechat_simulator: Simulator,
+    wechat_http: aiohttp.ClientSession,
+) -> None:
+    client = await open_client(open_sdk, wechat_simulator, mode)
     payer = {"auth_code": await new_code(wechat_http)}
     scene = {"store_info": {"id": "0001"}}
     paid = await client.pay(

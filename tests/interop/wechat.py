@@ -65,6 +65,35 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         reference="ref_000001", payment_reference="pay_000001", amount=refund.amount
     )
     bill = StatementRequest(day=date(2026, 11, 25))
+    transfer = TransferRequest(
+        reference="out0001",
+        amount=Money(500, "CNY"),
+        payee=OPENID,
+        description="thanks",
+        notify_url=NOTIFY_URL,
+    )
+    sent = TransferQuery(reference="out0001", amount=transfer.amount)
+    return [
+        *(
+            next(channel.create(order(product, context), context))
+            for product in Product
+            if product is not Product.PAGE
+        ),
+        next(channel.query(query, context)),
+        next(channel.close(query, context)),
+        next(channel.reverse(query, context)),
+        next(channel.refund(refund, context)),
+        next(channel.query_refund(question, context)),
+        next(channel.download_statement(bill, context)),
+        next(channel.download_fund_flow(bill, context)),
+        *sharing_requests_of(channel, context),
+        next(channel.transfer(transfer, context)),
+        next(channel.query_transfer(sent, context)),
+    ]
+
+
+def sharing_requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
+    """The first request of everything about profit sharing."""
     share = Share(
         receiver_type="MERCHANT_ID",
         receiver="1900000109",
@@ -77,14 +106,6 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         payment_channel_reference="4200000001",
         shares=(share,),
     )
-    transfer = TransferRequest(
-        reference="out0001",
-        amount=Money(500, "CNY"),
-        payee=OPENID,
-        description="thanks",
-        notify_url=NOTIFY_URL,
-    )
-    sent = TransferQuery(reference="out0001", amount=transfer.amount)
     shared = ProfitSharingQuery(
         reference="share_1",
         payment_reference="pay_000001",
@@ -112,18 +133,6 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         reference="rcv_1", receiver_type="PERSONAL_OPENID", receiver=OPENID, relation="PARTNER"
     )
     return [
-        *(
-            next(channel.create(order(product, context), context))
-            for product in Product
-            if product is not Product.PAGE
-        ),
-        next(channel.query(query, context)),
-        next(channel.close(query, context)),
-        next(channel.reverse(query, context)),
-        next(channel.refund(refund, context)),
-        next(channel.query_refund(question, context)),
-        next(channel.download_statement(bill, context)),
-        next(channel.download_fund_flow(bill, context)),
         next(channel.share_profit(sharing, context)),
         next(channel.query_profit_sharing(shared, context)),
         next(channel.share_profit(replace(sharing, shares=()), context)),
@@ -131,6 +140,4 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         next(channel.query_share_return(returned, context)),
         next(channel.bind_receiver(receiver, context)),
         next(channel.unbind_receiver(receiver, context)),
-        next(channel.transfer(transfer, context)),
-        next(channel.query_transfer(sent, context)),
     ]
