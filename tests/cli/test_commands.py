@@ -152,6 +152,24 @@ def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path
     assert (shown["check_above"], shown["max"], shown["daily"]) == ("100", "500.00", "1000")
     refused = run("merchant", "transfers", merchant, "--max", "1.234")
     assert refused.returncode == 2
+    shared = told(run("pay", "1.00", "--profit-sharing", "--json", **access))
+    assert shared["profit_sharing"] is True
+    refused = run("profit-shares", "new", shared["id"], "rcv_1=0.50", **access)
+    assert "not paid" in refused.stderr
+    assert "rcv_…=12.50" in run("profit-shares", "new", shared["id"], "anna", **access).stderr
+    assert "not paid" in run("profit-shares", "release", shared["id"], **access).stderr
+    assert told(run("profit-shares", "list", "--json", **access))["data"] == []
+    absent = "shr_01000000000000000000000000"
+    for asked in (["show", absent], ["return", absent, "1", "0.50"]):
+        assert "no such profit share" in run("profit-shares", *asked, **access).stderr
+    bind = ("bind", "r-1", "1900000109", "--channel", "bank", "--type", "MERCHANT_ID")
+    refused = run("profit-shares", "receivers", *bind, **access)
+    assert "no test account that binds receivers" in refused.stderr
+    assert told(run("profit-shares", "receivers", "list", "--json", **access))["data"] == []
+    absent = "rcv_01000000000000000000000000"
+    for verb in ("show", "unbind"):
+        refused = run("profit-shares", "receivers", verb, absent, **access)
+        assert "no such receiver" in refused.stderr
     wages = ("transfer", "new", "t-1", "3.00", "anna", "--channel", "bank")
     refused = run(*wages, "--description", "wages", **access)
     assert "there is no test account that pays out through 'bank'" in refused.stderr

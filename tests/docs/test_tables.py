@@ -17,7 +17,10 @@ from qiao.channels.wechat import WechatSettings
 from qiao.channels.wechat import channel_type as wechat
 from qiao.channels.wechat.codes import (
     DOUBTFUL_REFUND_REFUSALS,
+    DOUBTFUL_RETURN_REFUSALS,
+    DOUBTFUL_SHARING_REFUSALS,
     PAYMENT_DECLINES,
+    RECEIVER_REFUSALS,
     REFUND_REFUSALS,
     SHARING_REFUSALS,
     TRANSFER_REFUSALS,
@@ -105,6 +108,9 @@ def test_wechat_refusals() -> None:
         DOUBTFUL_REFUND_REFUSALS,
         TRANSFER_REFUSALS,
         SHARING_REFUSALS,
+        DOUBTFUL_SHARING_REFUSALS,
+        DOUBTFUL_RETURN_REFUSALS,
+        RECEIVER_REFUSALS,
     )
     shown = rows("docs/channels/wechat.md", "## Codes of refusals")
     assert set(names(shown)) == {meaning for table in tables for meaning in table.values()}

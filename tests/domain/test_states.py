@@ -14,6 +14,7 @@ from qiao.domain.states import (
     PAYMENT,
     REFUND,
     RESERVING_REFUNDS,
+    SHARE,
     TRANSFER,
     AttemptEvent,
     AttemptState,
@@ -23,6 +24,8 @@ from qiao.domain.states import (
     PaymentState,
     RefundEvent,
     RefundState,
+    ShareEvent,
+    ShareState,
     TransferEvent,
     TransferState,
     after,
@@ -35,8 +38,9 @@ TABLES: list[tuple[Mapping[tuple[Any, Any], Any], type[StrEnum], type[StrEnum]]]
     (REFUND, RefundState, RefundEvent),
     (CAPTURE, CaptureState, CaptureEvent),
     (TRANSFER, TransferState, TransferEvent),
+    (SHARE, ShareState, ShareEvent),
 ]
-NAMES = ["payment", "attempt", "refund", "capture", "transfer"]
+NAMES = ["payment", "attempt", "refund", "capture", "transfer", "share"]
 
 
 @pytest.mark.parametrize(("table", "states", "events"), TABLES, ids=NAMES)

@@ -255,6 +255,7 @@ async def test_the_database_refuses(world: World, statement: str) -> None:
         ("UPDATE payment SET refunded_minor = 1", {"wrong_payments"}),
         ("UPDATE payment SET state = 'closed'", {"wrong_payments"}),
         ("UPDATE attempt SET reserved_minor = 1", {"wrong_reserves"}),
+        ("UPDATE attempt SET reserved_minor = 1, shared_minor = 1", {"wrong_reserves"}),
         ("UPDATE attempt SET captured_minor = 999", {"wrong_entries", "wrong_payments"}),
         ("ALTER TABLE ledger_entry DISABLE TRIGGER ledger_is_append_only", {"not_append_only"}),
         ("DROP TRIGGER event_is_not_emptied ON event", {"not_append_only"}),

@@ -1,6 +1,7 @@
 """What Qiao's own Alipay channel sends, for other people's verifiers to read; and a browser."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from html import unescape
 from typing import Any
@@ -17,9 +18,12 @@ from qiao.channels.requests import (
     Product,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
     Share,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -89,31 +93,12 @@ def later_requests_of(channel: AlipayChannel, context: Context, trade_no: str) -
         description="thanks",
     )
     sent = TransferQuery(reference="out_1", amount=transfer.amount)
-    share = Share(
-        receiver_type="userId",
-        receiver="2088101126765726",
-        amount=Money(100, "CNY"),
-        description="part",
-    )
-    sharing = ProfitSharingRequest(
-        reference="share_1",
-        payment_reference="pay_1",
-        payment_channel_reference=trade_no,
-        shares=(share,),
-    )
-    shared = ProfitSharingQuery(
-        reference="share_1",
-        payment_reference="pay_1",
-        payment_channel_reference=trade_no,
-        amount=share.amount,
-    )
     return [
         next(channel.refund(refund, context)),
         next(channel.query_refund(question, context)),
         next(channel.transfer(transfer, context)),
         next(channel.query_transfer(sent, context)),
-        next(channel.share_profit(sharing, context)),
-        next(channel.query_profit_sharing(shared, context)),
+        *sharing_requests_of(channel, context, trade_no),
         next(channel.download_statement(StatementRequest(day=context.now().date()), context)),
     ]
 
@@ -147,3 +132,58 @@ def submit(http: aiohttp.ClientSession, form: str, charset: str = "utf-8") -> An
     inputs = re.findall(r'name="([^"]+)" value="([^"]*)"', form)
     fields = aiohttp.FormData({name: unescape(value) for name, value in inputs}, charset=charset)
     return http.post(action[1].replace("&amp;", "&"), data=fields)
+
+
+def sharing_requests_of(
+    channel: AlipayChannel, context: Context, trade_no: str
+) -> list[HttpRequest]:
+    """The first request of everything about profit sharing, in an order that it can take."""
+    share = Share(
+        receiver_type="userId",
+        receiver="2088101126765726",
+        amount=Money(100, "CNY"),
+        description="part",
+    )
+    sharing = ProfitSharingRequest(
+        reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        shares=(share,),
+        finish=False,
+    )
+    shared = ProfitSharingQuery(
+        reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        amount=share.amount,
+    )
+    back = ShareReturnRequest(
+        reference="return_1",
+        amount=Money(60, "CNY"),
+        sharing_reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        share=share,
+        description="back",
+    )
+    returned = ShareReturnQuery(
+        reference="return_1",
+        amount=back.amount,
+        sharing_reference="share_1",
+        payment_reference="pay_1",
+        payment_channel_reference=trade_no,
+        share=share,
+    )
+    receiver = ReceiverRequest(
+        reference="rcv_1", receiver_type="userId", receiver=share.receiver, name="茶园", memo="茶"
+    )
+    release = replace(sharing, reference="release_1", shares=(), finish=True)
+    return [
+        next(channel.bind_receiver(receiver, context)),
+        next(channel.share_profit(sharing, context)),
+        next(channel.query_profit_sharing(shared, context)),
+        next(channel.share_profit(release, context)),
+        next(channel.return_share(back, context)),
+        next(channel.query_share_return(returned, context)),
+        next(channel.unbind_receiver(receiver, context)),
+    ]

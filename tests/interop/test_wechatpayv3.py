@@ -200,11 +200,10 @@ async def test_payment_code_and_taking_it_back(
 
 
 @pytest.mark.parametrize("mode", ["ordinary", "certificate"])
-async def test_transfers_and_profit_sharing(
+async def test_transfers(
     mode: str,
     open_sdk: OpenSdk,
     wechat_simulator: Simulator,
-    wechat_http: aiohttp.ClientSession,
 ) -> None:
     client = await open_client(open_sdk, wechat_simulator, mode)
     sent = await client.call(
@@ -221,16 +220,38 @@ async def test_transfers_and_profit_sharing(
     asked = await client.call("mch_transfer_bills_query", out_bill_no="out0001")
     assert asked["transfer_bill_no"] == sent["transfer_bill_no"]
 
+
+@pytest.mark.parametrize("mode", ["ordinary", "certificate"])
+async def test_profit_sharing(
+    mode: str,
+    open_sdk: OpenSdk,
+    wechat_simulator: Simulator,
+    wechat_http: aiohttp.ClientSession,
+) -> None:
+    client = await open_client(open_sdk, wechat_simulator, mode)
     payer = {"auth_code": await new_code(wechat_http)}
     scene = {"store_info": {"id": "0001"}}
-    paid = await client.pay("CODEPAY", "pay_000001", payer=payer, scene_info=scene)
+    paid = await client.pay(
+        "CODEPAY",
+        "pay_000001",
+        payer=payer,
+        scene_info=scene,
+        settle_info={"profit_sharing": True},
+    )
+    await client.call(
+        "profitsharing_add_receiver",
+        account_type="MERCHANT_ID",
+        account="1900000109",
+        relation_type="PARTNER",
+        name="茶园",  # encrypted by the SDK
+    )
     receiver = {"type": "MERCHANT_ID", "account": "1900000109", "name": "茶园", "amount": 100}
     shared = await client.call(
         "profitsharing_order",
         transaction_id=paid["transaction_id"],
         out_order_no="share_1",
         receivers=[{**receiver, "description": "part"}],
-        unfreeze_unsplit=True,
+        unfreeze_unsplit=False,
     )
     found = await client.call(
         "profitsharing_order_query",
@@ -238,6 +259,28 @@ async def test_transfers_and_profit_sharing(
         out_order_no="share_1",
     )
     assert (found["state"], found["order_id"]) == ("FINISHED", shared["order_id"])
+    returned = await client.call(
+        "profitsharing_return",
+        out_order_no="share_1",
+        out_return_no="return_1",
+        return_mchid="1900000109",
+        amount=60,
+        description="back",
+    )
+    asked = await client.call(
+        "profitsharing_return_query", out_order_no="share_1", out_return_no="return_1"
+    )
+    assert (asked["result"], asked) == ("SUCCESS", returned)
+    released = await client.call(
+        "profitsharing_unfreeze",
+        transaction_id=paid["transaction_id"],
+        out_order_no="release_1",
+        description="done",
+    )
+    assert [one["amount"] for one in released["receivers"]] == [1250 - 100 + 60]
+    await client.call(
+        "profitsharing_delete_receiver", account_type="MERCHANT_ID", account="1900000109"
+    )
 
 
 async def test_platform_keys_change_under_the_sdk(
@@ -332,6 +375,9 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
         "transfer_remark": "thanks",
     }
     shared = {"transaction_id": "4200000001", "out_order_no": "share_1", **sub}
+    returned = {"out_return_no": "return_1", "out_order_no": "share_1", **sub}
+    from_whom = {"return_mchid": "1900000109", "amount": 100, "description": "back"}
+    receiver = {"account_type": "PERSONAL_OPENID", "account": OPENID, **sub}
     return [
         *pays,
         ("query", number),
@@ -343,6 +389,11 @@ def calls(context: Context, sub: dict[str, Any]) -> list[tuple[str, dict[str, An
         ("fundflow_bill", day),
         ("profitsharing_order", {**shared, "receivers": [share], "unfreeze_unsplit": True}),
         ("profitsharing_order_query", shared),
+        ("profitsharing_unfreeze", {**shared, "description": "解冻剩余资金"}),
+        ("profitsharing_return", {**returned, **from_whom}),
+        ("profitsharing_return_query", returned),
+        ("profitsharing_add_receiver", {**receiver, "relation_type": "PARTNER"}),
+        ("profitsharing_delete_receiver", receiver),
         ("mch_transfer_bills", sent),
         ("mch_transfer_bills_query", {"out_bill_no": "out0001"}),
     ]

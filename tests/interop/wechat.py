@@ -1,5 +1,6 @@
 """What Qiao's own WeChat Pay channel sends, for other people's verifiers to read."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 from qiao.channels.requests import (
@@ -9,9 +10,12 @@ from qiao.channels.requests import (
     Product,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
     Share,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -61,18 +65,6 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         reference="ref_000001", payment_reference="pay_000001", amount=refund.amount
     )
     bill = StatementRequest(day=date(2026, 11, 25))
-    share = Share(
-        receiver_type="MERCHANT_ID",
-        receiver="1900000109",
-        amount=Money(100, "CNY"),
-        description="part",
-    )
-    sharing = ProfitSharingRequest(
-        reference="share_1",
-        payment_reference="pay_000001",
-        payment_channel_reference="4200000001",
-        shares=(share,),
-    )
     transfer = TransferRequest(
         reference="out0001",
         amount=Money(500, "CNY"),
@@ -81,12 +73,6 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         notify_url=NOTIFY_URL,
     )
     sent = TransferQuery(reference="out0001", amount=transfer.amount)
-    shared = ProfitSharingQuery(
-        reference="share_1",
-        payment_reference="pay_000001",
-        payment_channel_reference="4200000001",
-        amount=share.amount,
-    )
     return [
         *(
             next(channel.create(order(product, context), context))
@@ -100,8 +86,58 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         next(channel.query_refund(question, context)),
         next(channel.download_statement(bill, context)),
         next(channel.download_fund_flow(bill, context)),
-        next(channel.share_profit(sharing, context)),
-        next(channel.query_profit_sharing(shared, context)),
+        *sharing_requests_of(channel, context),
         next(channel.transfer(transfer, context)),
         next(channel.query_transfer(sent, context)),
+    ]
+
+
+def sharing_requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
+    """The first request of everything about profit sharing."""
+    share = Share(
+        receiver_type="MERCHANT_ID",
+        receiver="1900000109",
+        amount=Money(100, "CNY"),
+        description="part",
+    )
+    sharing = ProfitSharingRequest(
+        reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        shares=(share,),
+    )
+    shared = ProfitSharingQuery(
+        reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        amount=share.amount,
+    )
+    back = ShareReturnRequest(
+        reference="return_1",
+        amount=share.amount,
+        sharing_reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        share=share,
+        description="back",
+    )
+    returned = ShareReturnQuery(
+        reference="return_1",
+        amount=share.amount,
+        sharing_reference="share_1",
+        payment_reference="pay_000001",
+        payment_channel_reference="4200000001",
+        share=share,
+    )
+    receiver = ReceiverRequest(
+        reference="rcv_1", receiver_type="PERSONAL_OPENID", receiver=OPENID, relation="PARTNER"
+    )
+    return [
+        next(channel.share_profit(sharing, context)),
+        next(channel.query_profit_sharing(shared, context)),
+        next(channel.share_profit(replace(sharing, shares=()), context)),
+        next(channel.return_share(back, context)),
+        next(channel.query_share_return(returned, context)),
+        next(channel.bind_receiver(receiver, context)),
+        next(channel.unbind_receiver(receiver, context)),
     ]

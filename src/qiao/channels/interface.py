@@ -17,8 +17,11 @@ from qiao.channels.requests import (
     Product,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -26,7 +29,13 @@ from qiao.channels.requests import (
 from qiao.channels.settings import Settings
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.money import Money
-from qiao.domain.outcomes import PaymentOutcome, RefundOutcome, TransferOutcome
+from qiao.domain.outcomes import (
+    BindingOutcome,
+    PaymentOutcome,
+    RefundOutcome,
+    SharingOutcome,
+    TransferOutcome,
+)
 
 
 class Capability(StrEnum):
@@ -36,6 +45,8 @@ class Capability(StrEnum):
     PAYER_IDENTITY = "payer_identity"
     PROFIT_SHARING = "profit_sharing"
     SEPARATE_CAPTURE = "separate_capture"
+    SHARE_RECEIVERS = "share_receivers"
+    SHARE_RETURNS = "share_returns"
     STATEMENTS = "statements"
     TRANSFERS = "transfers"
 
@@ -215,15 +226,43 @@ class Transfers(Protocol):
 
 
 class ProfitSharing(Protocol):
-    """A paid payment is divided between receivers."""
+    """A paid payment is divided between receivers, in one or several sharings."""
 
     def share_profit(
         self, request: ProfitSharingRequest, context: Context
-    ) -> Operation[TransferOutcome]: ...
+    ) -> Operation[SharingOutcome]:
+        """Order a sharing, or leave the rest to the merchant; the same number again is the same."""
+        ...
 
     def query_profit_sharing(
         self, query: ProfitSharingQuery, context: Context
+    ) -> Operation[SharingOutcome]: ...
+
+
+class ShareReturns(Protocol):
+    """A receiver gives its share back to the merchant, in whole or in part."""
+
+    def return_share(
+        self, request: ShareReturnRequest, context: Context
+    ) -> Operation[TransferOutcome]:
+        """Ask for it. Raises InvalidInput for a receiver of a kind that cannot give back."""
+        ...
+
+    def query_share_return(
+        self, query: ShareReturnQuery, context: Context
     ) -> Operation[TransferOutcome]: ...
+
+
+class ShareReceivers(Protocol):
+    """Who may get shares of a merchant's payments must be bound to the merchant first."""
+
+    def bind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]: ...
+
+    def unbind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]: ...
 
 
 class Statements(Protocol):
@@ -251,6 +290,8 @@ CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
         "capture",
         "query_capture",
     ),
+    Capability.SHARE_RECEIVERS: ("bind_receiver", "unbind_receiver"),
+    Capability.SHARE_RETURNS: ("return_share", "query_share_return"),
     Capability.STATEMENTS: ("download_statement", "parse_statement"),
     Capability.TRANSFERS: ("transfer", "query_transfer"),
 }

@@ -163,7 +163,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfitSharingRequest:
-    """Divide part of a paid payment. ``finish`` leaves the rest to the merchant for good."""
+    """Divide part of a paid payment. ``finish`` leaves the rest to the merchant for good.
+
+    With ``finish`` and without shares it does that alone.
+    """
 
     reference: str
     payment_reference: str
@@ -174,9 +177,58 @@ class ProfitSharingRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProfitSharingQuery:
-    """Ask about the sharing ``reference``, which divided ``amount`` in all."""
+    """Ask about the sharing ``reference``, which divided ``amount`` in all.
+
+    ``shares`` are those of the request; without them it cannot be told who got what, and an end in
+    part is unknown.
+    """
 
     reference: str
     payment_reference: str
     payment_channel_reference: str
     amount: Money
+    shares: tuple[Share, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareReturnRequest:
+    """Have ``share``'s receiver give ``amount`` of it back to the merchant.
+
+    ``reference`` is the return's own number and stays the same on every resend.
+    """
+
+    reference: str
+    amount: Money
+    sharing_reference: str
+    payment_reference: str
+    payment_channel_reference: str
+    share: Share
+    description: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareReturnQuery:
+    """Ask about the return ``reference`` of ``amount``."""
+
+    reference: str
+    amount: Money
+    sharing_reference: str
+    payment_reference: str
+    payment_channel_reference: str
+    share: Share
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceiverRequest:
+    """Bind a receiver to the merchant, or unbind it, under the channel's own words.
+
+    ``reference`` is new at every asking, for to bind again does no harm. ``relation`` is the
+    channel's word for what the receiver is to the merchant, and ``memo`` what people call it.
+    """
+
+    reference: str
+    receiver_type: str
+    receiver: str = field(repr=False)
+    name: str | None = field(default=None, repr=False)
+    relation: str | None = None
+    memo: str | None = None

@@ -31,6 +31,9 @@ def pay(
     hold: Annotated[
         bool, typer.Option("--hold", help="Only hold the amount; see: qiao capture.")
     ] = False,
+    profit_sharing: Annotated[
+        bool, typer.Option("--profit-sharing", help="See: qiao profit-shares.")
+    ] = False,
     currency: Annotated[str, typer.Option(help="ISO 4217.")] = "CNY",
     description: Annotated[
         str, typer.Option(help="What the customer sees.")
@@ -47,6 +50,7 @@ def pay(
         "currency": currency,
         "description": description,
         "capture": "manual" if hold else "automatic",
+        "profit_sharing": profit_sharing,
     }
     if channel:
         body["method"] = {

@@ -22,12 +22,13 @@ from qiao.simulators.sandbox import KINDS, addresses
 
 NOT_HERE: Final = frozenset(
     {
+        *(one for one in EVENT_TYPES if one.startswith("profit_share.")),
         *("payment.authorized", "capture.failed"),
         *("transfer.created", "transfer.approved", "transfer.rejected"),
         *("transfer.succeeded", "transfer.failed"),
     }
 )
-"""What takes more than one payment with one key at a simulated channel."""
+"""What takes more than one payment with one key at a simulated channel, such as a receiver."""
 TRIGGERED: Final = EVENT_TYPES - NOT_HERE
 ORDINARY_MINOR: Final = 1250
 POLL_SECONDS: Final = 0.2

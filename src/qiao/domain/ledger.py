@@ -24,6 +24,8 @@ class LedgerAccount(StrEnum):
     """Refunds that were asked for and whose end is not known."""
     TRANSFERS_IN_TRANSIT = "transfers_in_transit"
     """Money paid out that has not arrived yet."""
+    SHARES_IN_TRANSIT = "shares_in_transit"
+    """Shares of payments on their way to their receivers."""
     SURPLUS = "surplus"
     """Money that came late or twice, and has to go back."""
     SUSPENSE = "suspense"
@@ -50,6 +52,7 @@ NORMAL_SIDE: Final[Mapping[LedgerAccount, Side]] = {
     LedgerAccount.MERCHANT_PAYABLE: Side.CREDIT,
     LedgerAccount.REFUNDS_IN_TRANSIT: Side.CREDIT,
     LedgerAccount.TRANSFERS_IN_TRANSIT: Side.CREDIT,
+    LedgerAccount.SHARES_IN_TRANSIT: Side.CREDIT,
     LedgerAccount.SURPLUS: Side.CREDIT,
     LedgerAccount.SUSPENSE: Side.CREDIT,
     LedgerAccount.PLATFORM_FEES: Side.CREDIT,

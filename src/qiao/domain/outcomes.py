@@ -164,6 +164,49 @@ class TransferRefused:
     channel_message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShareResult:
+    """What became of one receiver's share. Without ``arrived`` it stays the merchant's."""
+
+    arrived: bool
+    channel_code: str = ""
+    channel_message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartlyShared:
+    """Some receivers got their share, the others will not: ``results`` in the order of the shares.
+
+    ``amount`` is what arrived, of all of them together.
+    """
+
+    amount: Money
+    results: tuple[ShareResult, ...]
+    channel_reference: str
+    transferred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bound:
+    """The receiver may get shares of the merchant's payments."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unbound:
+    """The receiver may get no share any more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BindingRefused:
+    """The channel refused; nothing changed."""
+
+    code: str
+    channel_code: str
+    channel_message: str = ""
+
+
 PaymentOutcome = Succeeded | Authorized | Pending | Declined | Closed | NotFound | NotSent | Unknown
 RefundOutcome = Refunded | RefundPending | RefundRefused | NotFound | NotSent | Unknown
 TransferOutcome = Transferred | TransferPending | TransferRefused | NotFound | NotSent | Unknown
+SharingOutcome = TransferOutcome | PartlyShared
+BindingOutcome = Bound | Unbound | BindingRefused | NotSent | Unknown

@@ -92,6 +92,27 @@ class CaptureEvent(StrEnum):
     FAIL = "fail"
 
 
+class ShareState(StrEnum):
+    REQUESTED = "requested"
+    SENDING = "sending"
+    PENDING = "pending"
+    UNKNOWN = "unknown"
+    SUCCEEDED = "succeeded"
+    PARTLY = "partly"
+    """Some receivers got their share for good, and the others will not."""
+    FAILED = "failed"
+
+
+class ShareEvent(StrEnum):
+    SEND = "send"
+    FAIL_TO_SEND = "fail_to_send"
+    WAIT = "wait"
+    LOSE = "lose"
+    SUCCEED = "succeed"
+    SUCCEED_IN_PART = "succeed_in_part"
+    FAIL = "fail"
+
+
 class TransferState(StrEnum):
     REQUESTED = "requested"
     APPROVED = "approved"
@@ -172,6 +193,22 @@ CAPTURE: Final[Mapping[tuple[CaptureState, CaptureEvent], CaptureState]] = {
     for (state, event), then in REFUND.items()
 }
 """A capture goes the way of a refund: one number, asked about until it is known."""
+
+SHARE: Final[Mapping[tuple[ShareState, ShareEvent], ShareState]] = {
+    **{
+        (ShareState(state), ShareEvent(event)): ShareState(then)
+        for (state, event), then in REFUND.items()
+    },
+    **{
+        (ShareState(state), ShareEvent.SUCCEED_IN_PART): ShareState.PARTLY
+        for (state, event) in REFUND
+        if event is RefundEvent.SUCCEED
+    },
+}
+"""A profit share goes the way of a refund, and may end in part: each receiver has its own end.
+
+The return of a share is never ended in part; otherwise it goes the same way.
+"""
 
 TRANSFER: Final[Mapping[tuple[TransferState, TransferEvent], TransferState]] = {
     (TransferState.REQUESTED, TransferEvent.APPROVE): TransferState.APPROVED,

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 import msgspec
 
-from qiao.channels.interface import Channel, ChannelType
+from qiao.channels.interface import Capability, Channel, ChannelType
 from qiao.channels.requests import Product
 from qiao.crypto.sealing import Seal, SealBroken
 from qiao.domain.errors import InvalidInput, InvalidSettings
@@ -66,6 +66,11 @@ class Account:
         """Whether the amount is within its channel's limits."""
         manifest = self.channel.manifest
         return manifest.min_minor <= amount_minor <= manifest.max_minor
+
+    @property
+    def shares(self) -> bool:
+        """Whether its channel can divide what was paid."""
+        return Capability.PROFIT_SHARING in self.channel.manifest.capabilities
 
     def can(self, product: Product, currency: str, *, hold: bool = False) -> bool:
         """Whether its channel offers the product in the currency, or can ``hold`` money by it."""

@@ -95,6 +95,7 @@ class Method:
             code_prefix=self.auth_code[:2] if self.auth_code else None,
             app_id=app_id,
             capture=order.capture,
+            profit_sharing=order.profit_sharing,
             account_id=self.account_id,
         )
 
@@ -286,6 +287,14 @@ def creation(
     reference: str,
 ) -> Operation[PaymentOutcome]:
     """The channel's operation, run up to its first request. Raises InvalidInput."""
+    manifest = account.channel.manifest
+    if order.profit_sharing and not account.shares:
+        raise InvalidInput(
+            f"{manifest.id} shares no payments",
+            field="method.channel",
+            remedy="choose a channel with profit sharing, see: qiao channels; "
+            "or accept an order without profit_sharing",
+        )
     request = PaymentRequest(
         reference=reference,
         amount=order.amount,
@@ -297,6 +306,7 @@ def creation(
         payer=method.payer,
         auth_code=method.auth_code,
         client_ip=method.client_ip,
+        profit_sharing=order.profit_sharing,
     )
     return primed(holds.asking(engine, account, request, order.capture))
 

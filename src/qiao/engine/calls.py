@@ -24,6 +24,12 @@ Verb = Literal[
     "query_refund",
     "transfer",
     "query_transfer",
+    "share_profit",
+    "query_profit_sharing",
+    "return_share",
+    "query_share_return",
+    "bind_receiver",
+    "unbind_receiver",
 ]
 
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from qiao.domain.outcomes import Closed, NotFound
-from qiao.engine import captures, holds, transfer_work
+from qiao.engine import captures, holds, movements, transfer_work
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
 from qiao.engine.calls import call
 from qiao.engine.closing import held_for_seconds, is_over, try_to_close
@@ -17,6 +17,7 @@ from qiao.engine.refunds import FINAL, refund_now, work
 from qiao.engine.routing.health import WATCH_ACCOUNTS, watch
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
+from qiao.engine.share_work import RETURNS, SHARES
 from qiao.engine.webhook_delivery import Deliveries, Try
 from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
 from qiao.telemetry.tracing import link_to
@@ -24,7 +25,7 @@ from qiao.telemetry.tracing import link_to
 GIVE_UP_AFTER: Final = timedelta(days=7)
 """When a channel has not told a payment's outcome for so long, a person must ask it."""
 GIVE_UP_MOVEMENT_AFTER: Final = timedelta(days=30)
-"""The same for a refund, a capture and a transfer."""
+"""The same for a refund, a capture, a transfer, a profit share and its return."""
 WEBHOOK_KINDS: Final = frozenset({"deliver_webhook"})
 """Jobs that wait for merchants' servers; a worker of their own keeps them out of money's way."""
 GIVE_UP_VOID_AFTER_TRIES: Final = 200
@@ -120,6 +121,33 @@ async def _watch_accounts(engine: Engine, job: Job) -> Verdict:
     return Done() if again is None else Again(after_seconds=again)
 
 
+async def _work_profit_share(engine: Engine, job: Job) -> Verdict:
+    share = await SHARES.kind.now(engine, job.merchant_id, job.subject_id)
+    share = await SHARES.work(engine, share)
+    if share.state in movements.FINAL:
+        return Done()
+    if engine.now() > share.created_at + GIVE_UP_MOVEMENT_AFTER:
+        attempt = await attempt_of_id(engine, share.merchant_id, share.attempt_id)
+        detail = {"share_id": share.share_id, "state": share.state}
+        await note_anomaly(engine, attempt, "share_unresolved", detail)
+        return Abandon(reason="the channel has not told the share's outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _work_share_return(engine: Engine, job: Job) -> Verdict:
+    back = await RETURNS.kind.now(engine, job.merchant_id, job.subject_id)
+    back = await RETURNS.work(engine, back)
+    if back.state in movements.FINAL:
+        return Done()
+    if engine.now() > back.created_at + GIVE_UP_MOVEMENT_AFTER:
+        share = await SHARES.kind.now(engine, back.merchant_id, back.share_id)
+        attempt = await attempt_of_id(engine, share.merchant_id, share.attempt_id)
+        detail = {"return_id": back.return_id, "state": back.state}
+        await note_anomaly(engine, attempt, "share_return_unresolved", detail)
+        return Abandon(reason="the channel has not told the return's outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -128,6 +156,8 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_refund": _work_refund,
     "work_transfer": _work_transfer,
     WATCH_ACCOUNTS: _watch_accounts,
+    "work_profit_share": _work_profit_share,
+    "work_share_return": _work_share_return,
 }
 
 

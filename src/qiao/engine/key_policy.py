@@ -21,6 +21,7 @@ class KeyScope(StrEnum):
     PAYMENTS_WRITE = "payments:write"
     PAYMENTS_READ = "payments:read"
     REFUNDS_WRITE = "refunds:write"
+    PROFIT_SHARES_WRITE = "profit_shares:write"
     TRANSFERS_WRITE = "transfers:write"
     LEDGER_READ = "ledger:read"
     ROUTING_READ = "routing:read"

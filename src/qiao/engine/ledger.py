@@ -21,12 +21,17 @@ from qiao.store.sql import load_statements
 
 SQL = load_statements("ledger")
 GUARDS: Final = 4
+KINDS: Final = (
+    *("wrong_entries", "wrong_payments", "wrong_reserves", "wrong_fees", "wrong_shares"),
+    "overdrawn",
+)
+"""The statements that look for mistakes; each names what it finds."""
 SHOWN: Final = 20
 """How many of each kind of mistake a check names."""
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
-    """One entry. ``subject_id`` is the attempt, refund or transfer whose money it is."""
+    """One entry. ``subject_id``: the attempt, refund, transfer or share whose money it is."""
 
     event_id: str
     line: int
@@ -137,7 +142,7 @@ async def prove(queries: Queries) -> Proof:
     assert counts is not None  # noqa: S101 - a SELECT without FROM
     trial = [(row["live"], _balance(row)) for row in await queries.fetch(SQL.trial_balance)]
     mistakes = [*_out_of_balance(trial)]
-    for kind in ("wrong_entries", "wrong_payments", "wrong_reserves", "wrong_fees", "overdrawn"):
+    for kind in KINDS:
         rows = await queries.fetch(SQL[kind], SHOWN)
         mistakes += [Mistake(kind=kind, detail=dict(row.items())) for row in rows]
     guards = [row["tgname"] for row in await queries.fetch(SQL.guards)]

@@ -90,11 +90,8 @@ async def _at_once(
             now,
             LEASE,
             cause,
-            scope.app_id,
-            order.capture,
-            choice.document,
-            document(price),
-            document(choice.cost),
+            *(scope.app_id, order.capture, choice.document),
+            *(document(price), document(choice.cost), order.profit_sharing),
         )
     except asyncpg.UniqueViolationError:
         operation.close()

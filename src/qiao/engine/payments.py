@@ -52,6 +52,7 @@ class Order:
     metadata: Mapping[str, str] = field(default_factory=dict)
     expires_in_seconds: int = DEFAULT_EXPIRY_SECONDS
     capture: CaptureMode = CaptureMode.AUTOMATIC
+    profit_sharing: bool = False
 
     def __post_init__(self) -> None:
         if not ORDER_ID.fullmatch(self.order_id):
@@ -75,6 +76,12 @@ class Order:
                 "expires too soon or too late",
                 field="expires_in",
                 remedy=f"give {MIN_EXPIRY_SECONDS} to {MAX_EXPIRY_SECONDS} seconds",
+            )
+        if self.profit_sharing and self.capture is CaptureMode.MANUAL:
+            raise InvalidInput(
+                "what is held first cannot be shared",
+                field="profit_sharing",
+                remedy="accept an order with capture 'automatic', or share nothing of it",
             )
         if self.return_url is not None:
             check_url(self.return_url, field="return_url")
@@ -141,6 +148,10 @@ class NewPayment:
     def capture(self) -> CaptureMode:
         return self.order.capture
 
+    @property
+    def profit_sharing(self) -> bool:
+        return self.order.profit_sharing
+
     def values(
         self, engine: Engine, scope: Scope, key: IdempotencyKey | None
     ) -> tuple[object, ...]:
@@ -182,6 +193,7 @@ async def accept(
             *NewPayment.of(engine, order).values(engine, scope, key),
             scope.app_id,
             order.capture,
+            order.profit_sharing,
         )
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "idempotency_key_once" and key is not None:

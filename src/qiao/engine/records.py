@@ -32,6 +32,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     state: PaymentState
     capture: CaptureMode
+    profit_sharing: bool = False
     authorized_minor: int
     captured_minor: int
     refunded_minor: int
@@ -72,6 +73,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     capture_reference: str | None = None
     captured_minor: int = 0
     reserved_minor: int = 0
+    shared_minor: int = 0
+    shares_closed: bool = False
     code: str | None = None
     channel_code: str | None = None
     channel_message: str | None = None

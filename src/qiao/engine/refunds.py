@@ -51,7 +51,7 @@ async def refund(
     """Give ``amount_minor`` (or all that is left) of a paid payment back; send it at once.
 
     Raises Missing, InvalidInput, and Conflict when the payment is not paid or too little is left:
-    refunds that are not known to have failed count.
+    refunds and shares that are not known to have failed count.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         return await show_refund(engine, scope, known)
@@ -96,14 +96,26 @@ async def refund(
             if row is not None:
                 await record_for(engine, queries, scope, "refund.asked", refund_id)
     if row is None:
-        raise Conflict(
-            f"more than is left: {Money(left, payment.currency)}",
-            code="refund_exceeds_payment",
-            field="amount",
-            remedy="refund at most what is left; refunds on their way count",
-        )
+        raise _exceeds(paid[0], wanted)
     metrics.count(metrics.REFUNDS, paid[0].channel, RefundState.REQUESTED)
     return await work(engine, read(Refund, row))
+
+
+def _exceeds(paid: Attempt, wanted: int) -> Conflict:
+    left = paid.captured_minor - paid.reserved_minor
+    if paid.shared_minor and wanted <= left + paid.shared_minor:
+        return Conflict(
+            f"its money went to receivers of shares; left is {Money(left, paid.currency)}",
+            code="payment_shared",
+            field="amount",
+            remedy="have shares returned first: POST /v1/profit-shares/{id}/returns",
+        )
+    return Conflict(
+        f"more than is left: {Money(left, paid.currency)}",
+        code="refund_exceeds_payment",
+        field="amount",
+        remedy="refund at most what is left; refunds on their way count",
+    )
 
 
 async def show_refund(engine: Engine, scope: Scope, refund_id: str) -> Refund:

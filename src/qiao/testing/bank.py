@@ -30,8 +30,13 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
+    ProfitSharingQuery,
+    ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
+    ShareReturnQuery,
+    ShareReturnRequest,
     TransferQuery,
     TransferRequest,
 )
@@ -43,21 +48,28 @@ from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     Authorized,
     AwaitCustomer,
+    BindingOutcome,
+    BindingRefused,
+    Bound,
     Closed,
     Declined,
     NotFound,
     NotSent,
+    PartlyShared,
     PaymentOutcome,
     Pending,
     QrCode,
     Refunded,
     RefundOutcome,
     RefundRefused,
+    ShareResult,
+    SharingOutcome,
     Succeeded,
     TransferOutcome,
     TransferPending,
     Transferred,
     TransferRefused,
+    Unbound,
     Unknown,
 )
 from qiao.testing.vault import DECLINED_CODE, Bank, Order, Payout
@@ -87,7 +99,14 @@ MANIFEST = Manifest(
     products=frozenset({Product.QR, Product.CODE, Product.H5}),
     currencies=frozenset({"CNY"}),
     capabilities=frozenset(
-        {Capability.CODE_REVERSAL, Capability.SEPARATE_CAPTURE, Capability.TRANSFERS}
+        {
+            Capability.CODE_REVERSAL,
+            Capability.PROFIT_SHARING,
+            Capability.SEPARATE_CAPTURE,
+            Capability.SHARE_RECEIVERS,
+            Capability.SHARE_RETURNS,
+            Capability.TRANSFERS,
+        }
     ),
     authorization_products=frozenset({Product.QR, Product.CODE}),
     max_minor=100_000_00,
@@ -203,6 +222,59 @@ class BankChannel:
         answer = yield self._ask("query_transfer", reference=query.reference)
         return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
 
+    def share_profit(
+        self, request: ProfitSharingRequest, context: Context
+    ) -> Operation[SharingOutcome]:
+        answer = yield self._ask(
+            "share",
+            reference=request.reference,
+            payment=request.payment_reference,
+            shares=[[one.receiver, one.amount.minor] for one in request.shares],
+            finish=request.finish,
+        )
+        return _sharing(request.reference, msgspec.json.decode(answer.body))
+
+    def query_profit_sharing(
+        self, query: ProfitSharingQuery, context: Context
+    ) -> Operation[SharingOutcome]:
+        answer = yield self._ask(
+            "query_share", reference=query.reference, payment=query.payment_reference
+        )
+        return _sharing(query.reference, msgspec.json.decode(answer.body))
+
+    def return_share(
+        self, request: ShareReturnRequest, context: Context
+    ) -> Operation[TransferOutcome]:
+        answer = yield self._ask(
+            "return_share",
+            reference=request.reference,
+            payment=request.payment_reference,
+            sharing=request.sharing_reference,
+            receiver=request.share.receiver,
+            amount=request.amount.minor,
+        )
+        return _transfer(request.reference, request.amount, msgspec.json.decode(answer.body))
+
+    def query_share_return(
+        self, query: ShareReturnQuery, context: Context
+    ) -> Operation[TransferOutcome]:
+        answer = yield self._ask(
+            "query_return", reference=query.reference, payment=query.payment_reference
+        )
+        return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
+
+    def bind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        if request.receiver_type != "person":
+            raise InvalidInput("not a kind", field="receiver_type", remedy="give: person")
+        return _binding((yield self._ask("bind", receiver=request.receiver)))
+
+    def unbind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        return _binding((yield self._ask("unbind", receiver=request.receiver)))
+
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
         answer = yield self._ask(
             "refund",
@@ -296,6 +368,42 @@ def _transfer(reference: str, amount: Money, told: Mapping[str, Any]) -> Transfe
             return NotFound()
         case _:
             return Unknown(reason="the bank says something new")
+
+
+def _sharing(reference: str, told: Mapping[str, Any]) -> SharingOutcome:
+    """Each receiver by itself, as the bank tells them."""
+    if told["state"] != "shared":
+        return _transfer(reference, Money(0, "CNY"), told)
+    got = [(amount, state) for _, amount, state in told["shares"]]
+    if any(state == "waiting" for _, state in got):
+        return TransferPending(channel_reference=f"bank-{reference}")
+    amount = Money(sum(minor for minor, state in got if state == "paid"), "CNY")
+    results = tuple(
+        ShareResult(arrived=state == "paid", channel_code="" if state == "paid" else "GONE")
+        for _, state in got
+    )
+    if got and not amount.minor:
+        return TransferRefused(code="declined", channel_code="GONE")
+    if all(one.arrived for one in results):
+        return Transferred(
+            amount=amount, channel_reference=f"bank-{reference}", transferred_at=PAID_AT
+        )
+    return PartlyShared(
+        amount=amount,
+        results=results,
+        channel_reference=f"bank-{reference}",
+        transferred_at=PAID_AT,
+    )
+
+
+def _binding(answer: HttpResponse) -> BindingOutcome:
+    match msgspec.json.decode(answer.body)["state"]:
+        case "bound":
+            return Bound()
+        case "unbound":
+            return Unbound()
+        case _:
+            return BindingRefused(code="payee_not_allowed", channel_code="NO")
 
 
 def _refund(reference: str, told: Mapping[str, Any]) -> RefundOutcome:

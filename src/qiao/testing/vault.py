@@ -29,6 +29,11 @@ class Order:
     capture: tuple[str, int] | None = None
     """The capture's number, and what it took."""
     refunds: dict[str, int] = field(default_factory=dict)
+    shares: dict[str, list[list[Any]]] = field(default_factory=dict)
+    """Of each sharing who gets how much, and whether it is waiting, paid or gone."""
+    returns: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """Of each return whose share it was, and how much came back."""
+    finished: bool = False
 
     @property
     def taken(self) -> int:
@@ -36,7 +41,14 @@ class Order:
 
     @property
     def left(self) -> int:
-        return self.taken - sum(self.refunds.values())
+        return self.taken - sum(self.refunds.values()) - self.shared
+
+    @property
+    def shared(self) -> int:
+        """What receivers have, or are about to get."""
+        parts = [part for sharing in self.shares.values() for part in sharing]
+        given: int = sum(amount for _, amount, state in parts if state != "gone")
+        return given - sum(amount for _, amount in self.returns.values())
 
 
 @dataclass
@@ -61,6 +73,8 @@ class Bank:
     """The numbers of what the bank did and does not show yet."""
     refuses: bool = False
     """From now on it refuses what it is told; and shows all that was hidden."""
+    receivers: set[str] = field(default_factory=set)
+    """Who is bound, and may get shares."""
     slow: bool = True
     """Whether the slow payee is waited for."""
     declining: dict[str, str] = field(default_factory=dict)
@@ -89,6 +103,12 @@ class Bank:
         payout = self.payouts[reference]
         if payout.state == "waiting":
             payout.state = state
+
+    def deliver_shares(self) -> None:
+        """Whoever waited for a share has it."""
+        for order in self.orders.values():
+            for part in (part for sharing in order.shares.values() for part in sharing):
+                part[2] = "paid" if part[2] == "waiting" else part[2]
 
     def payment_notice(self, reference: str) -> HttpMessage:
         order = self.orders[reference]
@@ -200,6 +220,66 @@ class Bank:
         if payout is None or reference in self.hidden:
             return {"state": "absent"}
         return {"state": payout.state, "amount": payout.amount}
+
+    def _share(
+        self, reference: str, payment: str, shares: list[list[Any]], finish: bool
+    ) -> dict[str, Any]:
+        order = self._paid(payment)
+        if self._refusing() or order is None or order.state != "paid":
+            return {"state": "refused"}
+        if reference not in order.shares:
+            total = sum(amount for _, amount in shares)
+            strangers = {receiver for receiver, _ in shares} - self.receivers
+            if order.finished or total > order.left or strangers:
+                return {"state": "refused"}
+            order.finished = finish
+            order.shares[reference] = [
+                [receiver, amount, self._fate(receiver)] for receiver, amount in shares
+            ]
+        return {"state": "shared", "shares": order.shares[reference]}
+
+    def _fate(self, receiver: str) -> str:
+        if receiver == SLOW_PAYEE and self.slow:
+            return "waiting"
+        return "gone" if receiver == REFUSED_PAYEE else "paid"
+
+    def _query_share(self, reference: str, payment: str) -> dict[str, Any]:
+        order = self._paid(payment)
+        if order is None or reference not in order.shares or reference in self.hidden:
+            return {"state": "absent"}
+        return {"state": "shared", "shares": order.shares[reference]}
+
+    def _return_share(
+        self, reference: str, payment: str, sharing: str, receiver: str, amount: int
+    ) -> dict[str, Any]:
+        order = self._paid(payment)
+        if self._refusing() or order is None:
+            return {"state": "refused"}
+        if reference not in order.returns:
+            parts = order.shares.get(sharing, [])
+            got = sum(minor for who, minor, state in parts if (who, state) == (receiver, "paid"))
+            whose = f"{sharing}/{receiver}"
+            gone = sum(minor for owner, minor in order.returns.values() if owner == whose)
+            if amount > got - gone:
+                return {"state": "refused"}
+            order.returns[reference] = (whose, amount)
+        return {"state": "paid", "amount": order.returns[reference][1]}
+
+    def _query_return(self, reference: str, payment: str) -> dict[str, Any]:
+        order = self._paid(payment)
+        if order is None or reference not in order.returns or reference in self.hidden:
+            return {"state": "absent"}
+        return {"state": "paid", "amount": order.returns[reference][1]}
+
+    def _bind(self, receiver: str) -> dict[str, Any]:
+        if self.refuses:
+            return {"state": "refused"}
+        self.receivers.add(receiver)
+        return {"state": "bound"}
+
+    def _unbind(self, receiver: str) -> dict[str, Any]:
+        self.receivers.discard(receiver)
+        return {"state": "unbound"}
 
     def _refusing(self) -> bool:
         if self.refuses:

@@ -101,8 +101,8 @@ class World:
         self.transport.faults[:] = faults
         return await attempt(self.engine, self.scope, payment.payment_id, self.method(code))
 
-    async def paid(self, minor: int = 1000) -> Payment:
-        payment = await self.accept(minor)
+    async def paid(self, minor: int = 1000, **more: object) -> Payment:
+        payment = await self.accept(minor, **more)
         await self.attempt(payment, code="284561")
         return await self.now(payment)
 

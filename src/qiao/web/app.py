@@ -27,6 +27,7 @@ from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.prices import prices
+from qiao.web.api.profit_shares import profit_shares
 from qiao.web.api.routing import routing
 from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
@@ -110,7 +111,9 @@ def create_app(
         route_handlers=[
             Router(
                 "/v1",
-                route_handlers=[payments, transfers, ledger, prices, routing, webhooks, audit],
+                route_handlers=[
+                    *(payments, profit_shares, transfers, ledger, prices, routing, webhooks, audit)
+                ],
             ),
             simple,
         ],

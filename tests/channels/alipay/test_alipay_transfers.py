@@ -253,7 +253,7 @@ def test_the_whole_sharing(alipay: Any, finish: bool) -> None:
 @pytest.mark.parametrize(
     ("changes", "field"),
     [
-        ({"shares": ()}, "shares"),
+        ({"shares": (), "finish": False}, "shares"),
         ({"shares": (share("2088000000000002", 0),)}, "shares"),
         ({"reference": ""}, "reference"),
     ],

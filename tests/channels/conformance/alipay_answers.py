@@ -47,6 +47,65 @@ def detail(order: Mapping[str, str], told: Situation) -> dict[str, Any]:
     return ok(**order, order_status=status, amount=amount, rest_amount=amount)
 
 
+SHARES = (
+    *(Verb.RETURN_SHARE, Verb.QUERY_SHARE_RETURN),
+    *(Verb.BIND_RECEIVER, Verb.UNBIND_RECEIVER),
+)
+
+
+def share_node(
+    method: str, asked: Mapping[str, Any], told: Situation, receiver: str
+) -> dict[str, Any]:
+    """What is answered about receivers and about returns of their shares."""
+    if method.startswith("alipay.trade.royalty.relation."):
+        return bound(told)
+    return returned(method, asked, told, receiver)
+
+
+def bound(told: Situation) -> dict[str, Any]:
+    if told.status is Status.REFUSED:
+        return failure("ACQ.USER_NOT_EXIST")
+    return ok(result_code="SUCCESS" if told.status is Status.SUCCEEDED else "LEVITATING")
+
+
+def returned(
+    method: str, asked: Mapping[str, Any], told: Situation, receiver: str
+) -> dict[str, Any]:
+    """What comes of a refund that takes a share back."""
+    only_yuan(told)
+    if method == "alipay.trade.refund":
+        if told.reference != asked["out_request_no"]:
+            raise NotApplicable("the answer tells the trade")
+        if told.status is Status.REFUSED:
+            return failure("ACQ.SELLER_BALANCE_NOT_ENOUGH")
+        if told.status is Status.UNRECOGNISED:
+            return failure("ACQ.LEVITATING")
+        return ok(out_trade_no=told.payment_reference, fund_change="Y")
+    if told.verb is Verb.QUERY_SHARE_RETURN and told.status in (Status.PENDING, Status.REFUSED):
+        raise NotApplicable("a return that is not done is not told")
+    if told.status in (Status.NOT_FOUND, Status.PENDING):
+        return ok()
+    done = told.status is Status.SUCCEEDED
+    back = {
+        "royalty_type": "transfer",
+        "refund_amount": yuan(told.amount),
+        "result_code": "SUCCESS" if done else "LEVITATING",
+        "trans_out": receiver,
+    }
+    return ok(
+        out_trade_no=told.payment_reference,
+        out_request_no=told.reference,
+        trade_no="2026011522001400000000000001",
+        refund_amount="0.00",
+        refund_royaltys=[back],
+    )
+
+
+def only_yuan(told: Situation) -> None:
+    if told.amount.currency != "CNY":
+        raise NotApplicable("the answer has no currency: it is yuan")
+
+
 def ok(**fields: Any) -> dict[str, Any]:
     return {"code": "10000", "msg": "Success", **fields}
 

@@ -35,7 +35,16 @@ from qiao.channels.interface import EntryKind, StatementEntry
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action, ClientParameters, Redirect
-from tests.channels.conformance.alipay_answers import currency, failure, held, ok, yuan
+from tests.channels.conformance.alipay_answers import (
+    SHARES,
+    currency,
+    failure,
+    held,
+    ok,
+    only_yuan,
+    share_node,
+    yuan,
+)
 
 GATEWAY = "https://openapi.alipay.test/gateway.do"
 BILL_URL = "https://dwbillcenter.alipay.test/downloadBillFile.resource?bizType=trade"
@@ -152,6 +161,8 @@ class AlipayHarness(ConformanceHarness):
         parameters = self.parameters(sent)
         content = json.loads(parameters.get("biz_content", "{}"))
         shares = content.get("royalty_parameters", [])
+        if returns := content.get("refund_royalty_parameters"):
+            content, shares = {**content, "refund_amount": "0"}, returns
         amounts = [
             content[n]
             for n in ("total_amount", "refund_amount", "trans_amount", "amount")
@@ -214,6 +225,8 @@ class AlipayHarness(ConformanceHarness):
             return {}
         if told.status is Status.SYSTEM_ERROR:
             return {"code": "20000", "msg": "Service Unavailable", "sub_code": "isp.unknow-error"}
+        if told.verb in SHARES:
+            return share_node(method, asked, told, self.receiver)
         match method:
             case _ if method.startswith("alipay.fund.auth."):
                 return held(method, told)
@@ -449,11 +462,6 @@ class AlipayHarness(ConformanceHarness):
             "#导出时间：[2026年01月15日 09:00:00]",
         ]
         return [StatementSample(content=bill_zip(lines), entries=[paid, refunded])]
-
-
-def only_yuan(told: Situation) -> None:
-    if told.amount.currency != "CNY":
-        raise NotApplicable("the answer has no currency: it is yuan")
 
 
 def bill_line(kind: str, amount: str, refund: str, fee: str) -> str:

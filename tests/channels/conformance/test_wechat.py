@@ -37,6 +37,15 @@ from qiao.channels.wechat import channel_type
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action
+from tests.channels.conformance.wechat_answers import (
+    REFUND_STATES,
+    failure,
+    only_ours,
+    only_yuan,
+    receiver_told,
+    returned,
+    shared,
+)
 
 GATEWAY = "https://api.mch.weixin.test"
 OAUTH = "https://api.weixin.test"
@@ -61,14 +70,7 @@ TRADE_STATES = {
     Status.CLOSED: "CLOSED",
     Status.UNRECOGNISED: "LEVITATING",
 }
-REFUND_STATES = {
-    Status.PENDING: "PROCESSING",
-    Status.SUCCEEDED: "SUCCESS",
-    Status.REFUSED: "CLOSED",
-    Status.UNRECOGNISED: "LEVITATING",
-}
 TRANSFER_STATES = {**REFUND_STATES, Status.PENDING: "ACCEPTED", Status.REFUSED: "FAIL"}
-SHARE_RESULTS = {**REFUND_STATES, Status.PENDING: "PENDING"}
 BILL_HEADER = (
     "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,"
     "付款银行,货币种类,应结订单金额,代金券金额,微信退款单号,商户退款单号,退款金额,充值券退款金额,"
@@ -138,9 +140,13 @@ class WechatHarness(ConformanceHarness):
         if sent.url.startswith(OAUTH):
             return Understood(operation="oauth", effect=False, authentic=True)
         body = json.loads(sent.body) if sent.body else {}
-        numbers = ("out_refund_no", "out_trade_no", "out_bill_no", "out_order_no")
+        numbers = (
+            *("out_return_no", "out_refund_no", "out_trade_no", "out_bill_no", "out_order_no"),
+        )
         in_path = re.search(r"/(att|ref)[0-9a-z]{20,}", parts.path)
         amount = body.get("amount", {})
+        if isinstance(amount, int):  # of a share's return
+            amount = {"refund": amount}
         minors = [
             *(amount[name] for name in ("refund", "total") if name in amount),
             *(one["amount"] for one in body.get("receivers", [])),
@@ -206,8 +212,12 @@ class WechatHarness(ConformanceHarness):
             return self.refund(method, told)
         if path.startswith("/v3/fund-app/"):
             return self.transferred(method, told)
+        if path.startswith("/v3/profitsharing/return-orders"):
+            return returned(method, told, self)
+        if path.startswith("/v3/profitsharing/receivers/"):
+            return receiver_told(told, self)
         if path.startswith("/v3/profitsharing/"):
-            return self.shared(method, told)
+            return shared(method, told, self)
         if path.startswith("/v3/bill/"):
             return self.bill(told)
         if method == "GET":
@@ -295,31 +305,6 @@ class WechatHarness(ConformanceHarness):
             "state": TRANSFER_STATES[told.status],
             "transfer_amount": told.amount.minor,
             "update_time": self.local_time(),
-        }
-
-    def shared(self, method: str, told: Situation) -> tuple[int, dict[str, Any]]:
-        only_ours(told)
-        only_yuan(told)
-        if told.status is Status.NOT_FOUND:
-            return 404, failure("RESOURCE_NOT_EXISTS")
-        if method == "POST" and told.status is Status.REFUSED:
-            return 403, failure("NOT_ENOUGH")
-        pending = told.status is Status.PENDING
-        return 200, {
-            "transaction_id": "4200000000202601150000000001",
-            "out_order_no": told.reference,
-            "order_id": "3008450740201411110007820472",
-            "state": "PROCESSING" if pending else "FINISHED",
-            "receivers": [
-                {
-                    "type": self.receiver_type,
-                    "account": self.receiver,
-                    "amount": told.amount.minor,
-                    "description": "part",
-                    "result": SHARE_RESULTS[told.status],
-                    "finish_time": self.local_time(),
-                }
-            ],
         }
 
     def bill(self, told: Situation) -> tuple[int, dict[str, Any]]:
@@ -464,22 +449,8 @@ class WechatHarness(ConformanceHarness):
         return [StatementSample(content=content.encode(), entries=[paid, refunded])]
 
 
-def failure(code: str) -> dict[str, Any]:
-    return {"code": code, "message": "原因"}
-
-
 def amount(told: Situation, **values: int) -> dict[str, Any]:
     return {**values, "payer_total": told.amount.minor, "currency": told.amount.currency}
-
-
-def only_ours(told: Situation) -> None:
-    if told.account is not Account.OURS:
-        raise NotApplicable("the answer names neither merchant nor app")
-
-
-def only_yuan(told: Situation) -> None:
-    if told.amount.currency != "CNY":
-        raise NotApplicable("the answer has no currency: it is yuan")
 
 
 def bill_line(state: str, paid: str, refund: str, back: str, fee: str) -> str:

@@ -17,7 +17,6 @@ from qiao.channels.interface import (
     OtherNotification,
     PayerIdentity,
     PaymentNotification,
-    ProfitSharing,
     Statements,
     Transfers,
 )
@@ -26,11 +25,8 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
-    ProfitSharingQuery,
-    ProfitSharingRequest,
     RefundQuery,
     RefundRequest,
-    Share,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -402,11 +398,9 @@ async def test_payer_identity(
     assert await transport.run(identity.identify(query["auth_code"], context)) is None
 
 
-async def test_transfers_and_profit_sharing(
+async def test_transfers(
     channel: Channel,
     transport: AsyncTransport,
-    http: aiohttp.ClientSession,
-    order: Order,
     context: Context,
 ) -> None:
     transfers = cast("Transfers", channel)
@@ -423,36 +417,6 @@ async def test_transfers_and_profit_sharing(
         reference="out_3", amount=Money(40001, "CNY"), payee="2088102146225135", description="x"
     )
     assert isinstance(await transport.run(transfers.transfer(poor, context)), TransferRefused)
-
-    paying = order("pay_1", product=Product.CODE, auth_code=await new_code(http))
-    paid = await transport.run(channel.create(paying, context))
-    assert isinstance(paid, Succeeded)
-    sharing = cast("ProfitSharing", channel)
-    share = Share(
-        receiver_type="userId",
-        receiver="2088102146225136",
-        amount=Money(100, "CNY"),
-        description="part",
-    )
-    divided = ProfitSharingRequest(
-        reference="share_1",
-        payment_reference="pay_1",
-        payment_channel_reference=paid.channel_reference,
-        shares=(share,),
-    )
-    await transport.run(sharing.share_profit(divided, context))
-    done = await transport.run(
-        sharing.query_profit_sharing(
-            ProfitSharingQuery(
-                reference="share_1",
-                payment_reference="pay_1",
-                payment_channel_reference=paid.channel_reference,
-                amount=share.amount,
-            ),
-            context,
-        )
-    )
-    assert isinstance(done, Transferred)
 
 
 async def test_the_second_merchant_sees_nothing_of_the_first(

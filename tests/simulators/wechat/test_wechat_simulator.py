@@ -16,7 +16,6 @@ from qiao.channels.interface import (
     CodeReversal,
     PayerIdentity,
     PaymentNotification,
-    ProfitSharing,
     RefundNotification,
     Statements,
     Transfers,
@@ -26,11 +25,8 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
-    ProfitSharingQuery,
-    ProfitSharingRequest,
     RefundQuery,
     RefundRequest,
-    Share,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -390,11 +386,9 @@ async def test_payer_identity(
     assert await transport.run(identity.identify(query["code"], context)) is None
 
 
-async def test_transfers_and_profit_sharing(
+async def test_transfers(
     channel: Channel,
     transport: AsyncTransport,
-    http: aiohttp.ClientSession,
-    order: Order,
     context: Context,
 ) -> None:
     transfers = cast("Transfers", channel)
@@ -420,37 +414,6 @@ async def test_transfers_and_profit_sharing(
         reference="out0003", amount=Money(40001, "CNY"), payee=OPENID, description="x"
     )
     assert isinstance(await transport.run(transfers.transfer(poor, context)), TransferRefused)
-
-    paying = order("pay_000001", product=Product.CODE, auth_code=await new_code(http))
-    paid = await transport.run(channel.create(paying, context))
-    assert isinstance(paid, Succeeded)
-    share = Share(
-        receiver_type="MERCHANT_ID",
-        receiver="1900000109",
-        amount=Money(100, "CNY"),
-        description="part",
-    )
-    divided = ProfitSharingRequest(
-        reference="share_1",
-        payment_reference="pay_000001",
-        payment_channel_reference=paid.channel_reference,
-        shares=(share,),
-    )
-    sharing = cast("ProfitSharing", channel)
-    first = await transport.run(sharing.share_profit(divided, context))
-    assert isinstance(first, TransferPending)
-    done = await transport.run(
-        sharing.query_profit_sharing(
-            ProfitSharingQuery(
-                reference="share_1",
-                payment_reference="pay_000001",
-                payment_channel_reference=paid.channel_reference,
-                amount=share.amount,
-            ),
-            context,
-        )
-    )
-    assert isinstance(done, Transferred)
 
 
 async def test_platform_certificates_can_be_fetched(

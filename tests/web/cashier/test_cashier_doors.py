@@ -1,13 +1,16 @@
 """The cashier's addresses over HTTP: what a customer meets when things do not go smoothly."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import httpx
 import pytest
 
+from qiao.channels.interface import Capability
+from qiao.domain.errors import InvalidInput
 from qiao.engine.closing import close
 from qiao.engine.records import Payment
-from qiao.testing.bank import DECLINED_CODE, Fault
+from qiao.testing.bank import DECLINED_CODE, MANIFEST, BankChannel, Fault
 from qiao.testing.world import World
 from qiao.web.cashier.texts import FAILURES, TEXTS
 
@@ -88,6 +91,20 @@ async def test_closed_by_the_merchant_stays_closed(world: World, base_url: str) 
     shown = (await look(address(base_url, payment))).text
     assert TEXTS["closed"]["en"] in shown
     assert TEXTS["expired"]["en"] not in shown
+
+
+async def test_what_is_to_be_shared_is_paid_where_it_can_be(
+    world: World, base_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = await world.accept(profit_sharing=True)
+    assert 'value="bank:qr"' in (await look(address(base_url, payment))).text
+    plain = replace(MANIFEST, capabilities=MANIFEST.capabilities - {Capability.PROFIT_SHARING})
+    monkeypatch.setattr(BankChannel, "manifest", plain)
+    assert "bank:qr" not in (await look(address(base_url, payment))).text
+    with pytest.raises(InvalidInput) as refused:
+        await world.attempt(payment)
+    assert refused.value.field == "method.channel"
+    assert 'value="bank:qr"' in (await look(address(base_url, await world.accept()))).text
 
 
 @pytest.mark.parametrize("tail", ["", "/return", "/payer/bank"])

@@ -11,6 +11,8 @@ from qiao.channels.alipay import (
     products,
     profit_sharing,
     refunds,
+    share_receivers,
+    share_returns,
     statements,
     transfers,
 )
@@ -28,14 +30,23 @@ from qiao.channels.requests import (
     PaymentRequest,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
 )
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
-from qiao.domain.outcomes import PaymentOutcome, RefundOutcome, TransferOutcome
+from qiao.domain.outcomes import (
+    BindingOutcome,
+    PaymentOutcome,
+    RefundOutcome,
+    SharingOutcome,
+    TransferOutcome,
+)
 
 MANIFEST: Final = Manifest(
     id="alipay",
@@ -48,6 +59,8 @@ MANIFEST: Final = Manifest(
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
             Capability.SEPARATE_CAPTURE,
+            Capability.SHARE_RECEIVERS,
+            Capability.SHARE_RETURNS,
             Capability.STATEMENTS,
             Capability.TRANSFERS,
         }
@@ -142,15 +155,39 @@ class AlipayChannel:
 
     def share_profit(
         self, request: ProfitSharingRequest, context: Context
-    ) -> Operation[TransferOutcome]:
+    ) -> Operation[SharingOutcome]:
         """Divide a paid payment; see :func:`.profit_sharing.share_profit`."""
         return profit_sharing.share_profit(self._gateway, request, context)
 
     def query_profit_sharing(
         self, query: ProfitSharingQuery, context: Context
-    ) -> Operation[TransferOutcome]:
+    ) -> Operation[SharingOutcome]:
         """Ask for a sharing; see :func:`.profit_sharing.query_profit_sharing`."""
         return profit_sharing.query_profit_sharing(self._gateway, query, context)
+
+    def return_share(
+        self, request: ShareReturnRequest, context: Context
+    ) -> Operation[TransferOutcome]:
+        """Have a share given back; see :func:`.share_returns.return_share`."""
+        return share_returns.return_share(self._gateway, request, context)
+
+    def query_share_return(
+        self, query: ShareReturnQuery, context: Context
+    ) -> Operation[TransferOutcome]:
+        """Ask for a return; see :func:`.share_returns.query_share_return`."""
+        return share_returns.query_share_return(self._gateway, query, context)
+
+    def bind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        """Bind a receiver of shares; see :func:`.share_receivers.bind_receiver`."""
+        return share_receivers.bind_receiver(self._gateway, request, context)
+
+    def unbind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        """Unbind a receiver of shares; see :func:`.share_receivers.unbind_receiver`."""
+        return share_receivers.unbind_receiver(self._gateway, request, context)
 
     def download_statement(
         self, request: StatementRequest, context: Context

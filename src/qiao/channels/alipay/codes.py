@@ -122,6 +122,22 @@ PROFIT_SHARING_REFUSALS: Final = _table(
     }
 )
 
+DOUBTFUL_RETURN_REFUSALS: Final = {
+    **DOUBTFUL_REFUND_REFUSALS,
+    **_table({"amount_not_allowed": "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR"}),
+}
+"""Refusals that an earlier send of the same return may have caused by succeeding: look first."""
+
+RECEIVER_REFUSALS: Final = _table(
+    {
+        "account_misconfigured": "ACQ.ACCESS_FORBIDDEN ACQ.PRODUCT_UNSIGN",
+        "invalid_request": "ACQ.INVALID_PARAMETER ACQ.INVALID_RECEIVER_TYPE"
+        " ACQ.RECEIVER_LIST_EMPTY",
+        "limit_exceeded": "ACQ.RELATION_QUANTITY_LIMIT",
+        "payee_not_found": "ACQ.USER_NOT_EXIST",
+    }
+)
+
 NO_STATEMENT: Final = frozenset({"BILL_NOT_EXIST", "NO_BILL_DATA"})
 """The last part of the code, in capitals: Alipay has written it in several ways."""
 

@@ -22,8 +22,10 @@ from qiao.channels.requests import (
     PaymentRequest,
     Product,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundRequest,
     Share,
+    ShareReturnRequest,
     TransferRequest,
 )
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
@@ -53,6 +55,8 @@ class ConformanceHarness(ABC):
     """What a scanned payment code looks like."""
     payee: str = "payee-0001"
     receiver_type: str = "merchant"
+    receiver_relation: str = "PARTNER"
+    """The channel's word for what the receiver is to the merchant."""
     receiver: str = "receiver-0001"
     refunds_are_only_accepted: bool = False
     """Whether the answer to a refund never says that it is done: only ``query_refund`` tells."""
@@ -161,6 +165,31 @@ class ConformanceHarness(ABC):
             payment_reference=payment_reference,
             payment_channel_reference="4200000000202601150000000001",
             shares=(share,),
+        )
+
+    def share_return_request(
+        self, reference: str, payment_reference: str, amount: Money
+    ) -> ShareReturnRequest:
+        """Of a share that the receiver got."""
+        sharing = self.profit_sharing_request("share000001", payment_reference, amount)
+        return ShareReturnRequest(
+            reference=reference,
+            amount=amount,
+            sharing_reference=sharing.reference,
+            payment_reference=payment_reference,
+            payment_channel_reference=sharing.payment_channel_reference,
+            share=sharing.shares[0],
+            description="returned",
+        )
+
+    def receiver_request(self, reference: str) -> ReceiverRequest:
+        return ReceiverRequest(
+            reference=reference,
+            receiver_type=self.receiver_type,
+            receiver=self.receiver,
+            name="Tea house 茶园",
+            relation=self.receiver_relation,
+            memo="partner",
         )
 
     # What the suite makes of it.

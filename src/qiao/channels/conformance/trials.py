@@ -17,6 +17,8 @@ from qiao.channels.interface import (
     PayerIdentity,
     ProfitSharing,
     SeparateCapture,
+    ShareReceivers,
+    ShareReturns,
     Statements,
     Transfers,
 )
@@ -29,6 +31,7 @@ from qiao.channels.requests import (
     Product,
     ProfitSharingQuery,
     RefundQuery,
+    ShareReturnQuery,
     StatementRequest,
     TransferQuery,
 )
@@ -37,10 +40,13 @@ from qiao.domain.ids import IdKind
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     Authorized,
+    BindingRefused,
+    Bound,
     Closed,
     Declined,
     NotFound,
     NotSent,
+    PartlyShared,
     PaymentOutcome,
     Pending,
     Refunded,
@@ -50,11 +56,13 @@ from qiao.domain.outcomes import (
     TransferPending,
     Transferred,
     TransferRefused,
+    Unbound,
 )
 
 SETTLED: Final = (
     *(Succeeded, Authorized, Declined, Closed, NotFound, NotSent),
-    *(Refunded, RefundRefused, Transferred, TransferRefused),
+    *(Refunded, RefundRefused, Transferred, TransferRefused, PartlyShared),
+    *(Bound, Unbound, BindingRefused),
     *(str, bytes, type(None)),
 )
 """Outcomes on which the platform acts. None of them may come from a message that is not understood:
@@ -106,6 +114,10 @@ EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
     Verb.QUERY_TRANSFER: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
     Verb.SHARE_PROFIT: _TRANSFER,
     Verb.QUERY_PROFIT_SHARING: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
+    Verb.RETURN_SHARE: _TRANSFER,
+    Verb.QUERY_SHARE_RETURN: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
+    Verb.BIND_RECEIVER: {Status.SUCCEEDED: (Bound,), Status.REFUSED: (BindingRefused,)},
+    Verb.UNBIND_RECEIVER: {Status.SUCCEEDED: (Unbound,), Status.REFUSED: (BindingRefused,)},
     Verb.DOWNLOAD_STATEMENT: {Status.SUCCEEDED: (bytes,), Status.NOT_FOUND: (type(None),)},
 }
 """What each verb must make of each status that the channel can express for it."""
@@ -266,6 +278,10 @@ def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
         result += transfer_trials(harness, amount)
     if implemented(channel, Capability.PROFIT_SHARING):
         result += sharing_trials(harness, amount)
+    if implemented(channel, Capability.SHARE_RETURNS):
+        result += return_trials(harness, amount)
+    if implemented(channel, Capability.SHARE_RECEIVERS):
+        result += receiver_trials(harness, amount)
     number = harness.number(IdKind.ATTEMPT)
     if implemented(channel, Capability.PAYER_IDENTITY):
         told = situation(harness, Verb.IDENTIFY, Status.SUCCEEDED, number, amount)
@@ -387,6 +403,7 @@ def sharing_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1
         payment_reference=request.payment_reference,
         payment_channel_reference=request.payment_channel_reference,
         amount=amount,
+        shares=request.shares,
     )
     return [
         Trial(
@@ -398,5 +415,50 @@ def sharing_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1
             title="query_profit_sharing",
             situation=replace(told, verb=Verb.QUERY_PROFIT_SHARING),
             start=lambda c, x: cast("ProfitSharing", c).query_profit_sharing(query, x),
+        ),
+    ]
+
+
+def return_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Have a receiver give ``amount`` of its share back, and ask about it."""
+    number = harness.number(IdKind.REFUND, 3000 + count)
+    told = situation(harness, Verb.RETURN_SHARE, Status.SUCCEEDED, number, amount)
+    request = harness.share_return_request(number, told.payment_reference, amount)
+    query = ShareReturnQuery(
+        reference=number,
+        amount=amount,
+        sharing_reference=request.sharing_reference,
+        payment_reference=request.payment_reference,
+        payment_channel_reference=request.payment_channel_reference,
+        share=request.share,
+    )
+    return [
+        Trial(
+            title="return_share",
+            situation=told,
+            start=lambda c, x: cast("ShareReturns", c).return_share(request, x),
+        ),
+        Trial(
+            title="query_share_return",
+            situation=replace(told, verb=Verb.QUERY_SHARE_RETURN),
+            start=lambda c, x: cast("ShareReturns", c).query_share_return(query, x),
+        ),
+    ]
+
+
+def receiver_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
+    """Bind a receiver of shares, and unbind it: ``amount`` is of no matter to the other side."""
+    request = harness.receiver_request(harness.number(IdKind.SHARE_RECEIVER))
+    told = situation(harness, Verb.BIND_RECEIVER, Status.SUCCEEDED, request.reference, amount)
+    return [
+        Trial(
+            title="bind_receiver",
+            situation=told,
+            start=lambda c, x: cast("ShareReceivers", c).bind_receiver(request, x),
+        ),
+        Trial(
+            title="unbind_receiver",
+            situation=replace(told, verb=Verb.UNBIND_RECEIVER),
+            start=lambda c, x: cast("ShareReceivers", c).unbind_receiver(request, x),
         ),
     ]

@@ -46,6 +46,10 @@ class Verb(StrEnum):
     QUERY_TRANSFER = "query_transfer"
     SHARE_PROFIT = "share_profit"
     QUERY_PROFIT_SHARING = "query_profit_sharing"
+    RETURN_SHARE = "return_share"
+    QUERY_SHARE_RETURN = "query_share_return"
+    BIND_RECEIVER = "bind_receiver"
+    UNBIND_RECEIVER = "unbind_receiver"
     DOWNLOAD_STATEMENT = "download_statement"
 
 
@@ -55,7 +59,7 @@ class Status(StrEnum):
     PENDING = "pending"
     """Accepted; the customer, or the channel itself, has yet to do its part."""
     SUCCEEDED = "succeeded"
-    """Paid, held, refunded, transferred, shared; the payer is named; the statement is there."""
+    """Paid, held, refunded, transferred, shared, bound; the payer is named; the statement there."""
     REFUSED = "refused"
     """Refused for good: no money on the account, more refunded than was paid, a bad code."""
     CLOSED = "closed"

@@ -10,8 +10,11 @@ from qiao.channels.requests import (
     PaymentRequest,
     ProfitSharingQuery,
     ProfitSharingRequest,
+    ReceiverRequest,
     RefundQuery,
     RefundRequest,
+    ShareReturnQuery,
+    ShareReturnRequest,
     StatementRequest,
     TransferQuery,
     TransferRequest,
@@ -24,6 +27,8 @@ from qiao.channels.wechat import (
     products,
     profit_sharing,
     refunds,
+    share_receivers,
+    share_returns,
     statements,
     transfers,
 )
@@ -32,7 +37,13 @@ from qiao.channels.wechat.gateway import Gateway
 from qiao.channels.wechat.settings import WechatSettings
 from qiao.channels.wechat.texts import CURRENCY, MAX_MINOR, MIN_MINOR
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
-from qiao.domain.outcomes import PaymentOutcome, RefundOutcome, TransferOutcome
+from qiao.domain.outcomes import (
+    BindingOutcome,
+    PaymentOutcome,
+    RefundOutcome,
+    SharingOutcome,
+    TransferOutcome,
+)
 
 MANIFEST: Final = Manifest(
     id="wechat",
@@ -44,6 +55,8 @@ MANIFEST: Final = Manifest(
             Capability.CODE_REVERSAL,
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
+            Capability.SHARE_RECEIVERS,
+            Capability.SHARE_RETURNS,
             Capability.STATEMENTS,
             Capability.TRANSFERS,
         }
@@ -116,15 +129,39 @@ class WechatChannel:
 
     def share_profit(
         self, request: ProfitSharingRequest, context: Context
-    ) -> Operation[TransferOutcome]:
+    ) -> Operation[SharingOutcome]:
         """Divide a paid payment; see :func:`.profit_sharing.share_profit`."""
         return profit_sharing.share_profit(self._gateway, request, context)
 
     def query_profit_sharing(
         self, query: ProfitSharingQuery, context: Context
-    ) -> Operation[TransferOutcome]:
+    ) -> Operation[SharingOutcome]:
         """Ask for a sharing; see :func:`.profit_sharing.query_profit_sharing`."""
         return profit_sharing.query_profit_sharing(self._gateway, query, context)
+
+    def return_share(
+        self, request: ShareReturnRequest, context: Context
+    ) -> Operation[TransferOutcome]:
+        """Have a share given back; see :func:`.share_returns.return_share`."""
+        return share_returns.return_share(self._gateway, request, context)
+
+    def query_share_return(
+        self, query: ShareReturnQuery, context: Context
+    ) -> Operation[TransferOutcome]:
+        """Ask for a return; see :func:`.share_returns.query_share_return`."""
+        return share_returns.query_share_return(self._gateway, query, context)
+
+    def bind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        """Add a receiver of shares; see :func:`.share_receivers.bind_receiver`."""
+        return share_receivers.bind_receiver(self._gateway, request, context)
+
+    def unbind_receiver(
+        self, request: ReceiverRequest, context: Context
+    ) -> Operation[BindingOutcome]:
+        """Delete a receiver of shares; see :func:`.share_receivers.unbind_receiver`."""
+        return share_receivers.unbind_receiver(self._gateway, request, context)
 
     def download_statement(
         self, request: StatementRequest, context: Context

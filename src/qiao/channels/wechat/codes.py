@@ -61,3 +61,7 @@ SHARING_REFUSALS: Final = _table(
         "payment_not_found": "RESOURCENOTEXISTS ORDERNOTEXIST",
     }
 )
+DOUBTFUL_SHARING_REFUSALS: Final = _table({"payment_not_shareable": "INVALIDREQUEST"})
+DOUBTFUL_RETURN_REFUSALS: Final = _table({"amount_not_allowed": "INVALIDREQUEST"})
+"""Refusals that an earlier send of the same number may have caused by succeeding: look first."""
+RECEIVER_REFUSALS: Final = _table({**_COMMON, "payee_not_allowed": "INVALIDREQUEST"})

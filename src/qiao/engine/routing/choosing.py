@@ -87,6 +87,7 @@ def fits(account: Account, wanted: Wanted) -> bool:
         wanted.channel in (ANY_CHANNEL, account.channel_id)
         and (not wanted.methods or account.channel_id in wanted.methods)
         and account.can(wanted.product, wanted.amount.currency, hold=wanted.holds)
+        and (not wanted.profit_sharing or account.shares)
     )
 
 

@@ -55,6 +55,7 @@ class Wanted:
     app_id: str | None = None
     """The app that the payment belongs to; accounts of another one are not for it."""
     capture: CaptureMode = CaptureMode.AUTOMATIC
+    profit_sharing: bool = False
     account_id: str | None = None
     """The only account that will do: it told the payer's id, which no other one understands."""
 

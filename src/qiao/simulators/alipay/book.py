@@ -62,7 +62,11 @@ class Trade:
     paid_at: datetime | None = None
     closed_at: datetime | None = None
     refunds: dict[str, Refund] = field(default_factory=dict)
-    sharings: dict[str, int] = field(default_factory=dict)
+    sharings: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    """Of each request number what each receiver got, as Alipay tells it."""
+    share_returns: dict[str, tuple[str, int, datetime]] = field(default_factory=dict)
+    """Of each request number whose share it was, how much of it came back, and when."""
+    shares_finished: bool = False
     notifications: int = 0
 
     @property
@@ -92,6 +96,8 @@ class Book:
         self.trades: dict[tuple[str, str], Trade] = {}
         self.holds: dict[tuple[str, str], Hold] = {}
         self.transfers: dict[tuple[str, str], Transfer] = {}
+        self.share_receivers: set[tuple[str, str, str]] = set()
+        """Of each seller the kind and the account of who may get shares."""
         self.codes: set[str] = set()
         self._tokens: dict[str, Trade] = {}
         self._numbers = 0

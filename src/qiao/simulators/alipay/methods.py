@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from qiao.simulators.alipay import holds
+from qiao.simulators.alipay import holds, sharing
 from qiao.simulators.alipay.book import (
     BUYER_ID,
     BUYER_LOGON_ID,
@@ -174,6 +174,8 @@ async def cancel(simulator: "Simulator", request: Request) -> Node:
 
 async def refund(simulator: "Simulator", request: Request) -> Node:
     trade = _find(simulator, request)
+    if request.content.get("refund_royalty_parameters"):
+        return {**_parties(trade), **sharing.give_back(simulator, request, trade)}
     fen = fen_of(request.content.get("refund_amount"), name="refund_amount")
     number = request.content.get("out_request_no")
     if number is None and fen != trade.fen:
@@ -193,7 +195,10 @@ async def refund(simulator: "Simulator", request: Request) -> Node:
 
 async def query_refund(simulator: "Simulator", request: Request) -> Node:
     trade = _find(simulator, request)
-    made = trade.refunds.get(str(request.content.get("out_request_no")))
+    number = str(request.content.get("out_request_no"))
+    if number in trade.share_returns:
+        return sharing.returned(trade, number)
+    made = trade.refunds.get(number)
     if made is None:
         return {}
     node = {
@@ -244,37 +249,6 @@ async def query_transfer(simulator: "Simulator", request: Request) -> Node:
         "trans_amount": yuan_of(known.fen),
         "pay_date": china_time(known.at),
     }
-
-
-async def settle(simulator: "Simulator", request: Request) -> Node:
-    trade = _find(simulator, request)
-    number = str(request.content.get("out_request_no"))
-    parts = request.content.get("royalty_parameters") or []
-    fen = sum(fen_of(part.get("amount"), name="amount") for part in parts)
-    if number not in trade.sharings:
-        if trade.state is not State.SUCCESS or fen + sum(trade.sharings.values()) > trade.fen:
-            raise refused("ACQ.ALLOC_AMOUNT_VALIDATE_ERROR", "分账金额校验失败")
-        trade.sharings[number] = fen
-    return {"trade_no": trade.trade_no, "settle_no": f"{trade.trade_no}{len(trade.sharings):02}"}
-
-
-async def query_settle(simulator: "Simulator", request: Request) -> Node:
-    number, trade_no = (str(request.content.get(name)) for name in ("out_request_no", "trade_no"))
-    for trade in simulator.book.trades.values():
-        mine = trade.seller_id == request.seller_id and trade_no in ("None", trade.trade_no)
-        if mine and number in trade.sharings:
-            return {
-                "out_request_no": number,
-                "operation_dt": china_time(simulator.clock.now()),
-                "royalty_detail_list": [
-                    {
-                        "operation_type": "transfer",
-                        "state": "SUCCESS",
-                        "amount": yuan_of(trade.sharings[number]),
-                    }
-                ],
-            }
-    raise refused("ACQ.SETTLE_NOT_EXIST", "分账单不存在")
 
 
 async def bill_url(simulator: "Simulator", request: Request) -> Node:
@@ -353,8 +327,7 @@ METHODS: Final[dict[str, Method]] = {
     "alipay.fund.auth.operation.cancel": holds.cancel_operation,
     "alipay.fund.trans.uni.transfer": transfer,
     "alipay.fund.trans.common.query": query_transfer,
-    "alipay.trade.order.settle": settle,
-    "alipay.trade.order.settle.query": query_settle,
+    **sharing.METHODS,
     "alipay.data.dataservice.bill.downloadurl.query": bill_url,
     "alipay.system.oauth.token": oauth_token,
 }

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from qiao.simulators.kit.faults import NOT_DONE, Fault, FaultKind, deliver
 from qiao.simulators.kit.scenarios import Scenario, scenario_of
-from qiao.simulators.wechat import methods
+from qiao.simulators.wechat import methods, sharing
 from qiao.simulators.wechat.codec import Refusal, Request
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class Api:
                 self._post(f"{number}/reverse", "reverse", _numbered(simulator, methods.reverse)),
             ]
         refunds, bills = "/v3/refund/domestic/refunds", "/v3/fund-app/mch-transfer/transfer-bills"
-        sharing = "/v3/profitsharing/orders"
         questions = {
             f"{refunds}/{{number}}": ("query_refund", methods.query_refund),
             f"{bills}/out-bill-no/{{number}}": ("query_transfer", methods.query_transfer),
-            f"{sharing}/{{number}}": ("query_share", methods.query_share),
+            f"{sharing.ORDERS}/{{number}}": ("query_share", sharing.query),
+            f"{sharing.RETURNS}/{{number}}": ("query_return_share", sharing.query_return),
         }
         return [
             *found,
@@ -65,11 +65,33 @@ class Api:
             ),
             self._post(refunds, "refund", lambda asked, _: methods.refund(simulator, asked)),
             self._post(bills, "transfer", _transferring(simulator)),
-            self._post(sharing, "share", lambda asked, _: methods.share(simulator, asked)),
+            *self._sharing(),
             self._get("/v3/certificates", "certificates", self._certificates),
             self._get("/v3/bill/tradebill", "bill", self._bill),
             self._get("/v3/bill/fundflowbill", "bill", self._bill),
             web.get("/v3/billdownload/file", self._download),
+        ]
+
+    def _sharing(self) -> list[web.RouteDef]:
+        simulator = self._simulator
+        does = {
+            sharing.ORDERS: ("share", sharing.share),
+            f"{sharing.ORDERS}/unfreeze": ("unfreeze", sharing.unfreeze),
+            sharing.RETURNS: ("return_share", sharing.give_back),
+            f"{sharing.RECEIVERS}/delete": ("unbind", sharing.unbind),
+        }
+        return [
+            *(
+                self._post(path, name, _plain(simulator, does))
+                for path, (name, does) in does.items()
+            ),
+            self._post(
+                f"{sharing.RECEIVERS}/add",
+                "bind",
+                lambda asked, http: sharing.bind(
+                    simulator, asked, http.headers.get("Wechatpay-Serial", "")
+                ),
+            ),
         ]
 
     def _get(self, path: str, operation: str, work: Work) -> web.RouteDef:
@@ -173,6 +195,10 @@ def _done(work: Work, request: Request, http: web.Request) -> methods.Reply:
 
 def _creating(simulator: "Simulator", product: str) -> Work:
     return lambda asked, _: methods.create(simulator, asked, product)
+
+
+def _plain(simulator: "Simulator", method: Callable[["Simulator", Request], methods.Reply]) -> Work:
+    return lambda asked, _: method(simulator, asked)
 
 
 def _numbered(

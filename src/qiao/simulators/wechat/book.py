@@ -69,6 +69,11 @@ class Order:
     refunds: dict[str, Refund] = field(default_factory=dict)
     sign_type: str | None = None
     """How an order of API v2 is signed for; None for one of API v3."""
+    profit_sharing: bool = False
+    """Whether it may be divided: then its money is frozen for that until it is let go."""
+    unfrozen: bool = False
+    shared: int = 0
+    """What receivers have of it."""
     attach: str = ""
     device_info: str = ""
 
@@ -100,6 +105,9 @@ class Book:
         self.orders: dict[tuple[str, str], Order] = {}
         self.transfers: dict[tuple[str, str], Transfer] = {}
         self.sharings: dict[tuple[str, str], dict[str, Any]] = {}
+        self.share_returns: dict[tuple[str, str], dict[str, Any]] = {}
+        self.share_receivers: set[tuple[str, str, str]] = set()
+        """Of each merchant the kind and the account of who may get shares."""
         self.codes: set[str] = set()
         self._numbers = 0
 
@@ -177,6 +185,9 @@ class Book:
             raise Refusal(403, "NOT_ENOUGH", "余额不足")
         if made.fen <= 0 or order.refunded + made.fen > order.fen:
             raise Refusal(400, "INVALID_REQUEST", "申请退款金额大于订单金额")
+        frozen = order.profit_sharing and not order.unfrozen
+        if frozen and made.fen > order.fen - order.refunded - order.shared:
+            raise Refusal(400, "INVALID_REQUEST", "申请退款金额大于剩余未分账金额")
         made.done = order.scenario is not Scenario.REFUND_PROCESSING
         order.refunds[made.out_refund_no] = made
         order.state = State.REFUND

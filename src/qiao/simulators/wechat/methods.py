@@ -127,7 +127,7 @@ def reverse(simulator: "Simulator", request: Request, number: str) -> Reply:
 def refund(simulator: "Simulator", request: Request) -> Reply:
     """Give money back."""
     body, now = request.body, simulator.clock.now()
-    _check_sub_merchant(request, body)
+    check_sub_merchant(request, body)
     number = text_of(body, "out_refund_no", most=64)
     amount = body.get("amount")
     if not isinstance(amount, dict):
@@ -152,7 +152,7 @@ def refund(simulator: "Simulator", request: Request) -> Reply:
 
 def query_refund(simulator: "Simulator", request: Request, number: str) -> Reply:
     """The refund by our number."""
-    _check_sub_merchant(request, request.query)
+    check_sub_merchant(request, request.query)
     for order in simulator.book.orders.values():
         if order.owner == request.owner and number in order.refunds:
             return 200, refund_view(order, order.refunds[number])
@@ -201,44 +201,6 @@ def query_transfer(simulator: "Simulator", request: Request, number: str) -> Rep
         "transfer_amount": known.fen,
         "update_time": china_time(known.at),
     }
-
-
-def share(simulator: "Simulator", request: Request) -> Reply:
-    """Divide a paid order."""
-    body = request.body
-    _check_sub_merchant(request, body)
-    number, trade = text_of(body, "out_order_no", most=64), text_of(body, "transaction_id", most=32)
-    receivers = body.get("receivers")
-    if not isinstance(receivers, list) or not receivers:
-        raise Refusal(400, "PARAM_ERROR", "参数错误: receivers")
-    fen = sum(fen_of(one.get("amount"), name="receivers.amount") for one in receivers)
-    orders = simulator.book.orders.values()
-    paid = next((one for one in orders if one.transaction_id == trade and one.paid_at), None)
-    if paid is None or paid.owner != request.owner:
-        raise Refusal(404, "RESOURCE_NOT_EXISTS", "订单不存在")
-    if fen > paid.fen:
-        raise Refusal(403, "NOT_ENOUGH", "分账金额不足")
-    sharing = {
-        "transaction_id": trade,
-        "out_order_no": number,
-        "order_id": simulator.book.number(simulator.clock.now(), "30000000"),
-        "state": "FINISHED",
-        "receivers": [
-            {**one, "result": "SUCCESS", "finish_time": china_time(simulator.clock.now())}
-            for one in receivers
-        ],
-    }
-    known = simulator.book.sharings.setdefault((request.owner, number), sharing)
-    return 200, {**known, "state": "PROCESSING"}
-
-
-def query_share(simulator: "Simulator", request: Request, number: str) -> Reply:
-    """The sharing by our number."""
-    _check_sub_merchant(request, request.query)
-    known = simulator.book.sharings.get((request.owner, number))
-    if known is None or known["transaction_id"] != request.query.get("transaction_id"):
-        raise Refusal(404, "RESOURCE_NOT_EXISTS", "记录不存在")
-    return 200, known
 
 
 def transaction(order: Order, request: Request) -> dict[str, Any]:
@@ -322,7 +284,7 @@ def _order(simulator: "Simulator", request: Request, product: str) -> Order:
     named = (body.get(f"{prefix}mchid"), body.get(f"{prefix}appid"))
     if named != (merchant.mchid, merchant.appid):
         raise Refusal(400, "APPID_MCHID_NOT_MATCH", "appid和mch_id不匹配")
-    _check_sub_merchant(request, body)
+    check_sub_merchant(request, body)
     number = text_of(body, "out_trade_no", most=32)
     if not NUMBER.fullmatch(number):
         raise Refusal(400, "PARAM_ERROR", "参数错误: out_trade_no")
@@ -343,8 +305,14 @@ def _order(simulator: "Simulator", request: Request, product: str) -> Order:
         created_at=now,
         expires_at=_expiry(body, now),
         notify_url=text_of(body, "notify_url") if product != "codepay" else None,
+        profit_sharing=_shareable(body),
     )
     return simulator.book.make(order, now)
+
+
+def _shareable(body: Mapping[str, Any]) -> bool:
+    settle = body.get("settle_info")
+    return isinstance(settle, dict) and settle.get("profit_sharing") is True
 
 
 def _expiry(body: Mapping[str, Any], now: datetime) -> datetime:
@@ -372,10 +340,10 @@ def _check_merchant(request: Request, told: Mapping[str, Any]) -> None:
     name = "sp_mchid" if request.merchant.sub_mchid else "mchid"
     if told.get(name) != request.merchant.mchid:
         raise Refusal(400, "PARAM_ERROR", f"参数错误: {name}")
-    _check_sub_merchant(request, told)
+    check_sub_merchant(request, told)
 
 
-def _check_sub_merchant(request: Request, told: Mapping[str, Any]) -> None:
+def check_sub_merchant(request: Request, told: Mapping[str, Any]) -> None:
     """A service provider says for which of its merchants it asks. Raises Refusal."""
     ours, named = request.merchant.sub_mchid, told.get("sub_mchid")
     if ours and not named:

@@ -1,5 +1,5 @@
 -- Reading the ledger. It is written by the statements that change a state, in payments.sql,
--- captures.sql, refunds.sql and transfers.sql; nothing else writes it.
+-- captures.sql, refunds.sql, transfers.sql and profit_shares.sql; nothing else writes it.
 
 -- name: balances
 -- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything).
@@ -40,8 +40,8 @@ GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: wrong_entries
--- What the books should hold, said again from the payments' and transfers' own rows, against what they hold:
--- every entry that is missing, or that nothing accounts for.
+-- What the books should hold, said again from the payments', transfers' and shares' own rows, against
+-- what they hold: every entry that is missing, or that nothing accounts for.
 WITH expected AS (
   SELECT a.merchant_id, p.live, a.attempt_id AS subject_id, a.payment_id,
          'channel_receivable:' || a.account_id AS debit,
@@ -91,6 +91,26 @@ WITH expected AS (
               ELSE 'merchant_payable' END,
          amount_minor, currency
   FROM transfer WHERE state IN ('succeeded', 'failed')
+  UNION ALL
+  SELECT s.merchant_id, s.live, s.share_id, s.payment_id, entry.debit, entry.credit, entry.minor,
+         s.currency
+  FROM profit_share s
+  JOIN attempt a ON a.merchant_id = s.merchant_id AND a.attempt_id = s.attempt_id,
+  LATERAL (VALUES
+    ('merchant_payable', 'shares_in_transit', s.amount_minor),
+    ('shares_in_transit', 'channel_receivable:' || a.account_id, s.arrived_minor),
+    ('shares_in_transit', 'merchant_payable',
+     CASE WHEN s.state IN ('succeeded', 'partly', 'failed')
+          THEN s.amount_minor - s.arrived_minor ELSE 0 END)
+  ) AS entry (debit, credit, minor)
+  WHERE entry.minor > 0
+  UNION ALL
+  SELECT r.merchant_id, r.live, r.return_id, r.payment_id, 'channel_receivable:' || a.account_id,
+         'merchant_payable', r.amount_minor, r.currency
+  FROM share_return r
+  JOIN profit_share s ON s.merchant_id = r.merchant_id AND s.share_id = r.share_id
+  JOIN attempt a ON a.merchant_id = s.merchant_id AND a.attempt_id = s.attempt_id
+  WHERE r.state = 'succeeded'
 ), difference AS (
   SELECT merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency,
          sum(wanted) AS missing
@@ -127,14 +147,26 @@ WHERE p.captured_minor <> coalesce(captured.minor, 0)
 ORDER BY p.merchant_id, p.payment_id LIMIT $1;
 
 -- name: wrong_reserves
--- Attempts that hold another amount back for refunds than their refunds say.
-SELECT a.merchant_id, a.attempt_id, a.reserved_minor, coalesce(sum(r.amount_minor), 0) AS by_refunds
+-- Attempts that hold another amount back than their refunds and shares say, together or of shares.
+WITH refunds AS (
+  SELECT merchant_id, attempt_id, sum(amount_minor) AS minor FROM refund
+  WHERE state <> 'failed' GROUP BY 1, 2
+), returned AS (
+  SELECT merchant_id, share_id, sum(amount_minor) AS minor FROM share_return
+  WHERE state = 'succeeded' GROUP BY 1, 2
+), shares AS (
+  SELECT s.merchant_id, s.attempt_id,
+         sum(CASE WHEN s.state IN ('succeeded', 'partly', 'failed') THEN s.arrived_minor
+                  ELSE s.amount_minor END - coalesce(returned.minor, 0)) AS minor
+  FROM profit_share s LEFT JOIN returned USING (merchant_id, share_id) GROUP BY 1, 2
+)
+SELECT a.merchant_id, a.attempt_id, a.reserved_minor, a.shared_minor,
+       coalesce(refunds.minor, 0) AS by_refunds, coalesce(shares.minor, 0) AS by_shares
 FROM attempt a
-LEFT JOIN refund r
-  ON r.merchant_id = a.merchant_id AND r.attempt_id = a.attempt_id
-  AND r.state <> 'failed'
-GROUP BY a.merchant_id, a.attempt_id
-HAVING a.reserved_minor <> coalesce(sum(r.amount_minor), 0)
+LEFT JOIN refunds USING (merchant_id, attempt_id)
+LEFT JOIN shares USING (merchant_id, attempt_id)
+WHERE a.reserved_minor <> coalesce(refunds.minor, 0) + coalesce(shares.minor, 0)
+   OR a.shared_minor <> coalesce(shares.minor, 0)
 ORDER BY a.merchant_id, a.attempt_id LIMIT $1;
 
 -- name: wrong_fees
@@ -156,6 +188,28 @@ HAVING a.fee_minor <> CASE a.state WHEN 'succeeded' THEN fee_of(a.price, a.captu
          a.cost, a.channel_fee_minor, a.captured_minor, 0, coalesce(sum(r.amount_minor), 0)::bigint)
 ORDER BY a.merchant_id, a.attempt_id LIMIT $1;
 
+-- name: wrong_shares
+-- Shares that say something else than their parts, and parts something else than their returns.
+WITH parts AS (
+  SELECT merchant_id, share_id, sum(amount_minor) AS minor,
+         sum(amount_minor) FILTER (WHERE state = 'succeeded') AS arrived
+  FROM profit_share_part GROUP BY 1, 2
+), returns AS (
+  SELECT merchant_id, share_id, line,
+         sum(amount_minor) FILTER (WHERE state = 'succeeded') AS returned,
+         sum(amount_minor) FILTER (WHERE state NOT IN ('succeeded', 'failed')) AS returning_
+  FROM share_return GROUP BY 1, 2, 3
+)
+SELECT s.merchant_id, s.share_id, NULL AS line FROM profit_share s
+LEFT JOIN parts USING (merchant_id, share_id)
+WHERE s.amount_minor <> coalesce(parts.minor, 0) OR s.arrived_minor <> coalesce(parts.arrived, 0)
+UNION ALL
+SELECT p.merchant_id, p.share_id, p.line FROM profit_share_part p
+LEFT JOIN returns USING (merchant_id, share_id, line)
+WHERE p.returned_minor <> coalesce(returns.returned, 0)
+   OR p.returning_minor <> coalesce(returns.returning_, 0)
+ORDER BY 1, 2, 3 LIMIT $1;
+
 -- name: overdrawn
 -- Accounts of claims on others that stand on the wrong side.
 SELECT merchant_id, live, account, currency, sum(credit - debit) AS balance_minor
@@ -165,7 +219,8 @@ FROM (
   UNION ALL
   SELECT merchant_id, live, credit, currency, 0, amount_minor FROM ledger_entry
 ) AS side
-WHERE account IN ('refunds_in_transit', 'transfers_in_transit', 'surplus', 'suspense')
+WHERE account IN ('refunds_in_transit', 'transfers_in_transit', 'shares_in_transit', 'surplus',
+                  'suspense')
 GROUP BY merchant_id, live, account, currency
 HAVING sum(credit - debit) < 0
 ORDER BY merchant_id, account LIMIT $1;

@@ -14,8 +14,8 @@ WITH taking AS (
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       app_id, capture)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17 FROM taking
+                       app_id, capture, profit_sharing)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $16, $17, $18 FROM taking
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
@@ -30,6 +30,7 @@ SELECT (accepted.row).* FROM accepted;
 -- accept_payment and start_attempt in one. $17 and $18: the account and its version; when it has
 -- changed or was disabled, nothing is written and no row comes back. $25 the app, as there.
 -- $27: what chose the account. $28 what the operator charges, $29 what the channel keeps.
+-- $30 whether it may be shared.
 WITH taking AS (
   SELECT FROM merchant m
   LEFT JOIN organisation o ON o.organisation_id = m.organisation_id
@@ -47,8 +48,8 @@ WITH taking AS (
 ), accepted AS (
   INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
                        description, methods, return_url, metadata, cashier_token, expires_at,
-                       app_id, capture)
-  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25, $26 FROM account
+                       app_id, capture, profit_sharing)
+  SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $25, $26, $30 FROM account
   RETURNING payment AS row
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)

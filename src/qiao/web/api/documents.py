@@ -37,7 +37,8 @@ class MethodInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 class PaymentInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An order to be paid for. With ``method`` it is attempted at once.
 
-    With ``capture`` ``manual`` the amount is only held, until it is captured or voided.
+    With ``capture`` ``manual`` the amount is only held, until it is captured or voided. With
+    ``profit_sharing`` it may be shared once it is paid.
     """
 
     order_id: Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
@@ -49,6 +50,7 @@ class PaymentInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     metadata: dict[str, str] = {}
     expires_in: Annotated[int, Meta(ge=60, le=604_800, description="seconds")] = 1800
     capture: CaptureMode = CaptureMode.AUTOMATIC
+    profit_sharing: bool = False
     method: MethodInput | None = None
 
 
@@ -148,6 +150,7 @@ class PaymentDocument(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     state: PaymentState
     capture: CaptureMode
+    profit_sharing: bool
     authorized: int
     captured: int
     refunded: int
@@ -167,7 +170,7 @@ class PaymentDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that happened; ``data`` is the payment, refund or transfer as it was then."""
+    """Something that happened; ``data`` is what it was about, as it was then."""
 
     id: str
     type: str
@@ -245,6 +248,7 @@ def payment_document(
         description=payment.description,
         state=payment.state,
         capture=payment.capture,
+        profit_sharing=payment.profit_sharing,
         authorized=payment.authorized_minor,
         captured=payment.captured_minor,
         refunded=payment.refunded_minor,

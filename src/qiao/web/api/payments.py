@@ -92,6 +92,7 @@ async def create(
         metadata=data.metadata,
         expires_in_seconds=data.expires_in,
         capture=data.capture,
+        profit_sharing=data.profit_sharing,
     )
     done: Accepted | Ordered
     if data.method is None:

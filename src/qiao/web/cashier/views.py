@@ -111,6 +111,8 @@ async def page(
     ]
     if payment.capture is CaptureMode.MANUAL:
         manifests = [replace(one, products=one.authorization_products) for one in manifests]
+    if payment.profit_sharing:
+        manifests = [one for one in manifests if Capability.PROFIT_SHARING in one.capabilities]
     environment = devices.environment_of(request.headers.get("user-agent", ""))
     methods = devices.methods_for(
         environment,

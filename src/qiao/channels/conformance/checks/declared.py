@@ -14,6 +14,7 @@ from qiao.channels.conformance.trials import (
     payment_trial,
     products,
     refund_trials,
+    return_trials,
     sharing_trials,
     transfer_trials,
 )
@@ -117,6 +118,8 @@ def _effects(harness: ConformanceHarness, amount: Money) -> list[Trial]:
         found += transfer_trials(harness, amount)[:1]
     if implemented(harness.channel, Capability.PROFIT_SHARING):
         found += sharing_trials(harness, amount)[:1]
+    if implemented(harness.channel, Capability.SHARE_RETURNS):
+        found += return_trials(harness, amount)[:1]
     return found
 
 

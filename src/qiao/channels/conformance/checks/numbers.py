@@ -12,6 +12,7 @@ from qiao.channels.conformance.trials import (
     payment_trial,
     products,
     refund_trials,
+    return_trials,
     sharing_trials,
     transfer_trials,
 )
@@ -41,6 +42,8 @@ def _outgoing(harness: ConformanceHarness) -> list[Ask]:
         asks.append(lambda count: transfer_trials(harness, amount, count=count)[0])
     if implemented(harness.channel, Capability.PROFIT_SHARING):
         asks.append(lambda count: sharing_trials(harness, amount, count=count)[0])
+    if implemented(harness.channel, Capability.SHARE_RETURNS):
+        asks.append(lambda count: return_trials(harness, amount, count=count)[0])
     return asks
 
 
@@ -104,7 +107,7 @@ def check_refund_numbers_are_stable(harness: ConformanceHarness) -> None:
     _require_stable(harness, _refunds(harness))
 
 
-@promise("a transfer or sharing that is sent again carries the same number")
+@promise("a transfer, a sharing or its return that is sent again carries the same number")
 def check_transfer_numbers_are_stable(harness: ConformanceHarness) -> None:
     _require_stable(harness, _outgoing(harness))
 

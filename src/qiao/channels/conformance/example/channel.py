@@ -15,6 +15,7 @@ from qiao.channels.conformance.example.codec import (
     read_statement,
     text,
 )
+from qiao.channels.conformance.example.sharing import ToySharing
 from qiao.channels.conformance.example.signing import in_time, signed_by, signed_headers
 from qiao.channels.interface import (
     Capability,
@@ -33,8 +34,6 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
-    ProfitSharingQuery,
-    ProfitSharingRequest,
     RefundQuery,
     RefundRequest,
     StatementRequest,
@@ -99,7 +98,7 @@ class ToySettings(Settings, frozen=True):
     key: Secret
 
 
-class ToyChannel:
+class ToyChannel(ToySharing):
     """One account at Toy."""
 
     manifest: Manifest = MANIFEST
@@ -312,25 +311,6 @@ class ToyChannel:
 
     def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
         target = f"/transfers/{quote(query.reference, safe='')}"
-        return (yield from self.move(target, None, query.reference, query.amount, context))
-
-    def share_profit(
-        self, request: ProfitSharingRequest, context: Context
-    ) -> Operation[TransferOutcome]:
-        total = Money(
-            sum(s.amount.minor for s in request.shares), request.shares[0].amount.currency
-        )
-        fields = {
-            **self.amount_fields(request.reference, total),
-            "payment_reference": request.payment_reference,
-            "receivers": ",".join(f"{s.receiver}:{s.amount.minor}" for s in request.shares),
-        }
-        return (yield from self.move("/sharings", fields, request.reference, total, context))
-
-    def query_profit_sharing(
-        self, query: ProfitSharingQuery, context: Context
-    ) -> Operation[TransferOutcome]:
-        target = f"/sharings/{quote(query.reference, safe='')}"
         return (yield from self.move(target, None, query.reference, query.amount, context))
 
     def move(
