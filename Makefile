@@ -32,7 +32,8 @@ bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
 torture: setup ## hours of faults: simulated lives, killed processes, database failovers
 	QIAO_TEST_SEEDS=10000 $(BIN)/pytest -n $(JOBS) --dist load tests/simulation $(ARGS)
 	QIAO_TEST_OUTAGE_PAYMENTS=5000 $(BIN)/pytest tests/engine/test_outage.py $(ARGS)
-	QIAO_TEST_KILLS=1000 $(BIN)/pytest tests/crash -s $(ARGS)
+	QIAO_TEST_KILLS=1000 $(BIN)/pytest tests/crash/test_kill.py -s $(ARGS)
+	QIAO_TEST_SOAK=1000000 $(BIN)/pytest tests/crash/test_soak.py -s $(ARGS)
 	QIAO_TEST_FAILOVERS=20 $(BIN)/pytest tests/disaster/test_failover.py -s $(ARGS)
 
 lint: setup ## format check, lint, strict types, import contracts
