@@ -11,12 +11,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bench.measure import Result, measure_demo, measure_doors, measure_webhooks
+from bench.measure import Result, measure_demo, measure_doors, measure_webhooks, postgres_pid
+from bench.scale import measure_growth, measure_overload, measure_processes
 from bench.world import running
 from qiao.store.embedded import embedded_postgres
 
-ROUNDS, COUNT = 7, 1500
-QUICK_ROUNDS, QUICK_COUNT = 3, 500
+ROUNDS, COUNT, GROW = 7, 1500, 200_000
+QUICK_ROUNDS, QUICK_COUNT, QUICK_GROW = 3, 500, 20_000
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -25,6 +26,9 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds.")] = False,
     rounds: Annotated[int | None, typer.Option(min=1, help="How many pairs of rounds.")] = None,
     count: Annotated[int | None, typer.Option(min=1, help="How many requests a round.")] = None,
+    grow: Annotated[
+        int | None, typer.Option(min=1, help="How many payments to fill the database with.")
+    ] = None,
     demo: Annotated[bool, typer.Option(help="Measure an idle `qiao demo` too.")] = True,
     database_url: Annotated[
         str | None, typer.Option(help="An empty database; an embedded server without it.")
@@ -34,14 +38,15 @@ def main(
     """Measure Qiao beside its floors, on this machine, in one run."""
     rounds = rounds or (QUICK_ROUNDS if quick else ROUNDS)
     count = count or (QUICK_COUNT if quick else COUNT)
-    results = asyncio.run(_measure(database_url, rounds=rounds, count=count, demo=demo))
+    grow = grow or (QUICK_GROW if quick else GROW)
+    results = asyncio.run(_measure(database_url, rounds=rounds, count=count, grow=grow, demo=demo))
     _print(results)
     encoded = msgspec.json.encode([msgspec.structs.asdict(_rounded(one)) for one in results])
     output.write_bytes(msgspec.json.format(encoded, indent=2) + b"\n")
 
 
 async def _measure(
-    database_url: str | None, *, rounds: int, count: int, demo: bool
+    database_url: str | None, *, rounds: int, count: int, grow: int, demo: bool
 ) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="qiao-bench-") as folder:
         home = Path(folder)
@@ -52,6 +57,11 @@ async def _measure(
             world = await stack.enter_async_context(running(home, url))
             results = await measure_doors(world, rounds, count)
             results += await measure_webhooks(world, rounds, count)
+            results.append(await measure_processes(world, rounds, count))
+            results += await measure_overload(world, rounds, count)
+            if database_url is None:  # only of our own server is the processor's time known
+                growth = {"rounds": rounds, "count": count, "payments": grow}
+                results.append(await measure_growth(world, postgres_pid(home), **growth))
         if demo:
             results.append(await measure_demo(home))
         return results

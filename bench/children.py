@@ -141,6 +141,21 @@ def resident_megabytes(roots: list[int]) -> float:
     return total * 1024 / MEGABYTE
 
 
+def family_cpu_seconds(pid: int) -> float:
+    """What a process and all that it has started have used so far; of the ended, what it reaped."""
+    ticks = 0
+    for path in PROC.glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if int(path.parent.name) == pid:
+            ticks += sum(int(field) for field in fields[11:15])  # its own, and its dead children's
+        elif int(fields[1]) == pid:
+            ticks += sum(int(field) for field in fields[11:13])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _kilobytes(path: Path, name: str) -> int:
     for line in path.read_text().splitlines():
         if line.startswith(f"{name}:"):

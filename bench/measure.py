@@ -193,13 +193,18 @@ async def _delivery(
     )
 
 
+def postgres_pid(home: Path) -> int:
+    """The postmaster of the embedded server in this home."""
+    told = (home / "postgres" / "data" / "postmaster.pid").read_text()
+    return int(told.splitlines()[0])
+
+
 async def measure_demo(home: Path) -> Result:
     """``qiao demo`` as a whole, its PostgreSQL too, once it has nothing to do."""
     environment = {"QIAO_HOME": str(home), "COLUMNS": "200"}
     ready = "What happens"
     async with talking(*QIAO, "demo", environment=environment, until=ready) as demo:
         await asyncio.sleep(IDLE_SECONDS)
-        server = home / "demo" / "postgres" / "data" / "postmaster.pid"
-        roots = [demo.pid, int(server.read_text().splitlines()[0])]
+        roots = [demo.pid, postgres_pid(home / "demo")]
         held = resident_megabytes(roots)
     return Result(name="idle demo", unit="MB", value=held, goal=400.0)

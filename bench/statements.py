@@ -87,3 +87,39 @@ SELECT $1, given.event_id, false, p.payment_id, 'payment.created', payment_docum
 FROM unnest($2::text[]) AS given (event_id),
      (SELECT * FROM payment WHERE merchant_id = $1 LIMIT 1) p
 """
+
+# $1 merchant_id, $2 account_id, $3 and $4 the first and the last number: payments that were paid.
+# Their ids sort before those of today.
+FILL = """
+WITH given AS (
+  SELECT lpad(n::text, 26, '0') AS id, 'order-' || n AS order_id,
+         now() - interval '1 day' AS at
+  FROM generate_series($3::bigint, $4::bigint) n
+), accepted AS (
+  INSERT INTO payment (merchant_id, payment_id, live, order_id, amount_minor, currency,
+                       description, cashier_token, expires_at, state, captured_minor, paid_at)
+  SELECT $1, 'pay_' || id, false, order_id, 1000, 'CNY', 'tea', 'pay_' || id, at, 'paid', 1000, at
+  FROM given
+  RETURNING payment AS row
+), attempted AS (
+  INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
+                       reference, amount_minor, currency, state, captured_minor, expires_at, paid_at)
+  SELECT $1, 'att_' || id, 'pay_' || id, $2, 'wechat', 'qr', 'att' || id, 1000, 'CNY', 'succeeded',
+         1000, at, at
+  FROM given
+), noted AS (
+  INSERT INTO notification (merchant_id, account_id, notification_id, kind, reference)
+  SELECT $1, $2, 'EV-' || id, 'payment', 'att' || id FROM given
+), told AS (
+  INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
+  SELECT $1, 'evt_' || kind.prefix || substr((row).payment_id, 6), false, (row).payment_id,
+         kind.type, payment_document(row)
+  FROM accepted, (VALUES ('0', 'payment.created'), ('1', 'payment.paid')) AS kind (prefix, type)
+)
+INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor, currency,
+                          payment_id, subject_id)
+SELECT $1, 'evt_1' || substr(id, 2), 1, false, 'channel_receivable:' || $2, 'merchant_payable', 1000,
+       'CNY', 'pay_' || id, 'att_' || id
+FROM given
+"""
+FILLED_TABLES = ("payment", "attempt", "notification", "event", "ledger_entry")

@@ -57,11 +57,21 @@ class Server(asyncio.Protocol):
 
 
 class Client(asyncio.Protocol):
-    """One connection of the load generator: the next request goes when the answer is there."""
+    """One connection of the load generator: the next request goes when the answer is there, and
+    ``every_seconds`` at most; ``phase`` is how much of that the first one waits."""
 
-    def __init__(self, requests: Iterator[bytes], done: asyncio.Future[None]) -> None:
+    def __init__(
+        self,
+        requests: Iterator[bytes],
+        done: asyncio.Future[None],
+        *,
+        every_seconds: float = 0.0,
+        phase: float = 0.0,
+    ) -> None:
         self._requests = requests
         self._done = done
+        self._every = every_seconds
+        self._phase = phase
         self._data = bytearray()
         self._sent = 0.0
         self._transport: asyncio.Transport | None = None
@@ -70,7 +80,10 @@ class Client(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
-        self._next()
+        if self._every:
+            asyncio.get_running_loop().call_later(self._phase * self._every, self._next)
+        else:
+            self._next()
 
     def data_received(self, data: bytes) -> None:
         self._data += data
@@ -80,7 +93,11 @@ class Client(asyncio.Protocol):
         self.seconds.append(perf_counter() - self._sent)
         self.statuses.append(int(message[0][9:12]))
         del self._data[: message[2]]
-        self._next()
+        wait = self._sent + self._every - perf_counter()
+        if wait > 0:
+            asyncio.get_running_loop().call_later(wait, self._next)
+        else:
+            self._next()
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self._done.done():

@@ -1,0 +1,142 @@
+"""What becomes of a payment's cost: with more payments, more processes, and under too much."""
+
+from contextlib import AsyncExitStack
+from statistics import median
+
+import msgspec
+
+from bench.children import Child, answer_of, child, family_cpu_seconds
+from bench.load import Load, Told
+from bench.measure import CONCURRENCY, WARM_UP, Result
+from bench.requests import creates, notifications
+from bench.statements import FILL, FILLED_TABLES
+from bench.world import QIAO, World
+from qiao.bootstrap.serving import listen
+
+PROCESSES = 4
+OVERLOAD = 10
+OVERLOAD_CONNECTIONS = 600
+FILL_AT_ONCE = 20_000
+
+
+async def measure_growth(
+    world: World, postgres_pid: int, *, rounds: int, count: int, payments: int
+) -> Result:
+    """The processor's time for a payment, PostgreSQL's included, before and after so many."""
+    before = await _cost(world, postgres_pid, rounds, count)
+    for first in range(0, payments, FILL_AT_ONCE):
+        last = min(first + FILL_AT_ONCE, payments) - 1
+        await world.engine.database.execute(
+            FILL, world.scope.merchant_id, world.account_id, first, last
+        )
+    for table in FILLED_TABLES:
+        await world.engine.database.execute(f"VACUUM ANALYZE {table}")
+    after = await _cost(world, postgres_pid, rounds, count)
+    return Result(
+        name=f"a payment after {payments:,} others: CPU",
+        unit="µs",
+        value=after,
+        floor=before,
+        ratio=before / after,
+        goal=1 / 1.15,
+    )
+
+
+async def _cost(world: World, postgres_pid: int, rounds: int, count: int) -> float:
+    """Microseconds for one that is created and paid."""
+    runs = []
+    for number in range(rounds + 1):
+        requests = [*creates(world, count), *await notifications(world, count)]
+        before = world.qiao.cpu_seconds() + family_cpu_seconds(postgres_pid)
+        await _asked(Load(port=world.port(world.qiao), concurrency=CONCURRENCY, requests=requests))
+        used = world.qiao.cpu_seconds() + family_cpu_seconds(postgres_pid) - before
+        if number:  # the first one warms
+            runs.append(used / count * 1_000_000)
+    return median(runs)
+
+
+async def measure_processes(world: World, rounds: int, count: int) -> Result:
+    """The processor's time that the API takes for a payment: of one process, and of several."""
+    one = await _cost_of_processes(world, 1, rounds, count)
+    several = await _cost_of_processes(world, PROCESSES, rounds, count)
+    return Result(
+        name=f"create by {PROCESSES} processes: CPU",
+        unit="µs",
+        value=several,
+        floor=one,
+        ratio=one / several,
+        goal=0.85,
+    )
+
+
+async def _cost_of_processes(world: World, processes: int, rounds: int, count: int) -> float:
+    with listen("127.0.0.1", 0, reuse_port=True) as holder:
+        port = holder.getsockname()[1]
+    serve = (*QIAO, "serve", "--no-worker", "--reuse-port", "--port", str(port), "--json")
+    async with AsyncExitStack() as stack:
+        children: list[Child] = []
+        for _ in range(processes):
+            running = child(*serve, environment=world.environment)
+            children.append(await stack.enter_async_context(running))
+        runs = []
+        for number in range(rounds + 1):
+            requests = creates(world, count if number else WARM_UP * processes)
+            before = sum(one.cpu_seconds() for one in children)
+            await _asked(Load(port=port, concurrency=CONCURRENCY, requests=requests))
+            if number:
+                used = sum(one.cpu_seconds() for one in children) - before
+                runs.append(used / count * 1_000_000)
+        return median(runs)
+
+
+async def measure_overload(world: World, rounds: int, count: int) -> list[Result]:
+    """Orders accepted for a second of the server's processor, at capacity and at ten times that."""
+    kept, ratios, at_capacity, refused = [], [], [], []
+    for _ in range(rounds):
+        port, cpu = world.port(world.qiao), world.qiao.cpu_seconds()
+        peak = await _asked(
+            Load(port=port, concurrency=CONCURRENCY, requests=creates(world, count))
+        )
+        peak_per_cpu = count / (world.qiao.cpu_seconds() - cpu)
+        cpu = world.qiao.cpu_seconds()
+        told = await _asked(
+            Load(
+                port=port,
+                concurrency=OVERLOAD_CONNECTIONS,
+                requests=creates(world, OVERLOAD * count),
+                per_second=OVERLOAD * count / peak.seconds,
+            ),
+            also=503,
+        )
+        beyond_per_cpu = told.statuses[201] / (world.qiao.cpu_seconds() - cpu)
+        kept.append((beyond_per_cpu, peak_per_cpu))
+        ratios.append(beyond_per_cpu / peak_per_cpu)
+        at_capacity.append(median(peak.latencies) * 1000)
+        refused.append(median(told.refusals) * 1000 if told.refusals else 0.0)
+    return [
+        Result(
+            name=f"create at {OVERLOAD} × capacity",
+            unit="/CPU s",
+            value=median(beyond for beyond, _ in kept),
+            floor=median(peak for _, peak in kept),
+            ratio=median(ratios),
+            goal=0.8,
+        ),
+        Result(
+            name="a refusal then: p50",
+            unit="ms",
+            value=median(refused),
+            floor=median(at_capacity),
+            ratio=median(at_capacity) / max(median(refused), 0.001),
+            goal=1.0,
+        ),
+    ]
+
+
+async def _asked(load: Load, *, also: int | None = None) -> Told:
+    told = msgspec.json.decode(
+        await answer_of("-m", "bench.load", given=msgspec.json.encode(load)), type=Told
+    )
+    if not set(told.statuses) <= {200, 201, 204, also}:
+        raise RuntimeError(f"not every request went well: {told.statuses}")
+    return told
