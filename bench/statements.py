@@ -103,7 +103,8 @@ WITH given AS (
   RETURNING payment AS row
 ), attempted AS (
   INSERT INTO attempt (merchant_id, attempt_id, payment_id, account_id, channel, product,
-                       reference, amount_minor, currency, state, captured_minor, expires_at, paid_at)
+                       reference, amount_minor, currency, state, captured_minor, expires_at,
+                       paid_at)
   SELECT $1, 'att_' || id, 'pay_' || id, $2, 'wechat', 'qr', 'att' || id, 1000, 'CNY', 'succeeded',
          1000, at, at
   FROM given
@@ -118,8 +119,8 @@ WITH given AS (
 )
 INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor, currency,
                           payment_id, subject_id)
-SELECT $1, 'evt_1' || substr(id, 2), 1, false, 'channel_receivable:' || $2, 'merchant_payable', 1000,
-       'CNY', 'pay_' || id, 'att_' || id
+SELECT $1, 'evt_1' || substr(id, 2), 1, false, 'channel_receivable:' || $2, 'merchant_payable',
+       1000, 'CNY', 'pay_' || id, 'att_' || id
 FROM given
 """
 FILLED_TABLES = ("payment", "attempt", "notification", "event", "ledger_entry")

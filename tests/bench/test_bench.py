@@ -26,7 +26,9 @@ def test_every_figure_is_measured(tmp_path: Path, postgres_url: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     results = {one["name"]: one for one in json.loads(output.read_bytes())}
     both = ("create", "notify", "query by id", "webhook delivery")
-    assert {*both, "create: p99 to p50", "API process at its peak"} <= set(results)
+    alone = ("create: p99 to p50", "API process at its peak", "create by 4 processes: CPU")
+    beyond = ("create at 10 × capacity", "a refusal then: p50")
+    assert {*both, *alone, *beyond} <= set(results)
     for name in both:
         for one in (results[name], results[f"{name}: CPU"]):
             assert one["value"] > 0
