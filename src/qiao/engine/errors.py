@@ -17,3 +17,9 @@ class Conflict(InvalidInput):
     def __init__(self, message: str, *, code: str, field: str, remedy: str) -> None:
         super().__init__(message, field=field, remedy=remedy)
         self.code = code
+
+
+class Archived(InvalidInput):
+    """It is in an archive, and no longer in the database."""
+
+    code = "archived"

@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
+import asyncpg
+
 from qiao.domain.outcomes import Closed, NotFound
 from qiao.engine import captures, holds, transfer_work
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
@@ -17,7 +19,9 @@ from qiao.engine.refunds import FINAL, refund_now, work
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.webhooks import Try, deliver
-from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
+from qiao.store.database import Queries
+from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict, enqueue
+from qiao.store.partitions import make_ahead
 from qiao.telemetry.tracing import link_to
 
 GIVE_UP_AFTER: Final = timedelta(days=7)
@@ -29,6 +33,11 @@ WEBHOOK_KINDS: Final = frozenset({"deliver_webhook"})
 GIVE_UP_VOID_AFTER_TRIES: Final = 200
 """More than a week, at the pace below."""
 MIN_PACE_SECONDS: Final = 3.0
+SERVER: Final = "server"
+"""Whose the jobs are that belong to no merchant."""
+MAKE_PERIODS: Final = "make_periods"
+LOOK_FOR_PERIODS_SECONDS: Final = 6 * 3600.0
+TABLES_BUSY_SECONDS: Final = 60.0
 
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
@@ -114,6 +123,19 @@ async def _work_transfer(engine: Engine, job: Job) -> Verdict:
     return Again(after_seconds=_pace(job, engine.now()))
 
 
+async def _make_periods(engine: Engine, _: Job) -> Verdict:
+    try:
+        await make_ahead(engine.database, engine.now())
+    except asyncpg.LockNotAvailableError:
+        return Again(after_seconds=TABLES_BUSY_SECONDS, error="the tables were never free")
+    return Again(after_seconds=LOOK_FOR_PERIODS_SECONDS)
+
+
+async def keep_house(queries: Queries) -> None:
+    """Want what has to happen again and again, for the server as a whole."""
+    await enqueue(queries, merchant_id=SERVER, kind=MAKE_PERIODS, subject_id=MAKE_PERIODS)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -121,6 +143,7 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_capture": _work_capture,
     "work_refund": _work_refund,
     "work_transfer": _work_transfer,
+    MAKE_PERIODS: _make_periods,
 }
 
 
