@@ -31,7 +31,8 @@ EMPTY_TIME: Final = "0" * 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Period:
-    """A partition of each table. ``lower_id`` None: from the beginning, ``upper_id`` None: for ever.
+    """A partition of each table, from ``lower_id`` (None: the beginning) to before ``upper_id``
+    (None: for ever).
 
     ``rows`` is what the database guesses for all three together, ``bytes`` with their indexes.
     """
