@@ -126,7 +126,10 @@ async def archive_periods(
         )
     async with database.transaction() as guard:
         await guard.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        if not await guard.fetch_value(SQL.try_lock):
+        # To the end of its rows: a cursor left open would keep a snapshot, and PostgreSQL waits
+        # for all of them before it finishes a detaching.
+        [[locked]] = await guard.fetch(SQL.try_lock)
+        if not locked:
             raise InvalidInput(
                 "another archiving is under way", field="archive", remedy="wait for its end"
             )

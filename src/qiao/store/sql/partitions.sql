@@ -14,7 +14,7 @@ FROM (
   FROM pg_inherits
   JOIN pg_class parent ON parent.oid = inhparent
   JOIN pg_class child ON child.oid = inhrelid
-  CROSS JOIN LATERAL (SELECT pg_get_expr(child.relpartbound, child.oid) AS text) AS bounds
+  CROSS JOIN LATERAL (SELECT pg_get_expr(child.relpartbound, 0) AS text) AS bounds
   WHERE NOT inhdetachpending
     AND parent.relname IN ('event', 'ledger_entry', 'webhook_delivery')
     AND parent.relnamespace = 'public'::regnamespace
@@ -27,9 +27,10 @@ SELECT period, until, frozen_at, archived_at, dropped_at, place, manifest_sha256
 FROM archived_period ORDER BY until_id;
 
 -- name: later_begins
--- The lower bound of what no month was made for.
-SELECT (regexp_match(pg_get_expr(relpartbound, oid), 'FROM \(''(\w+)''\)'))[1]
-FROM pg_class WHERE oid = 'event_later'::regclass;
+-- The lower bound of what no month was made for. By its name in one snapshot, because the table of
+-- that name may be another a moment later.
+SELECT (regexp_match(pg_get_expr(relpartbound, 0), 'FROM \(''(\w+)''\)'))[1]
+FROM pg_class WHERE relname = 'event_later' AND relnamespace = 'public'::regnamespace;
 
 -- name: last_of_later
 SELECT greatest((SELECT max(event_id) FROM event_later),
