@@ -125,10 +125,10 @@ async def archive_periods(
             "is too young to be archived", field="before", remedy="give a day that is long past"
         )
     async with database.transaction() as guard:
+        locked = await guard.fetch_value(SQL.try_lock)
+        # After it: this closes the cursor of the question, which would keep a snapshot, and
+        # PostgreSQL waits for all snapshots before it finishes a detaching that was cut off.
         await guard.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
-        # To the end of its rows: a cursor left open would keep a snapshot, and PostgreSQL waits
-        # for all of them before it finishes a detaching.
-        [[locked]] = await guard.fetch(SQL.try_lock)
         if not locked:
             raise InvalidInput(
                 "another archiving is under way", field="archive", remedy="wait for its end"
