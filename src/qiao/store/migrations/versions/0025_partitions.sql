@@ -25,14 +25,7 @@ BEGIN
   END LOOP;
 END $$;
 
--- What was being written by the old trigger while the second step read: a transaction lives for a
--- minute and a half at most.
-INSERT INTO payment_success (merchant_id, payment_id, event_id)
-SELECT merchant_id, payment_id, event_id FROM event
-WHERE type = 'payment.paid' AND created_at >
-  substr(obj_description('payment_success'::regclass), 7)::timestamptz - interval '10 minutes'
-ON CONFLICT DO NOTHING;
-COMMENT ON TABLE payment_success IS 'that each payment is paid once; it outlives the event';
+-- payment_success says so now.
 DROP INDEX paid_once;
 
 -- One month, or later when there is no upper bound. Partitions refer to their like: so a period
