@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -138,14 +139,13 @@ async def let_happen(world: World, one: Happening, payments: list[str]) -> None:
 async def seen(world: World, moments: list[datetime]) -> list[Any]:
     """Every balance at these moments and now, and every statement from the first of them on."""
     engine, scope = world.engine, world.scope
-    span = {"since": moments[0], "until": moments[-1] + timedelta(days=999)}
+    statement = partial(
+        statement_of_account, since=moments[0], until=moments[-1] + timedelta(days=999)
+    )
     return [
         await balances(engine, scope),
         *[await balances(engine, scope, at=moment) for moment in moments],
-        *[
-            await statement_of_account(engine, scope, one, currency="CNY", limit=100, **span)
-            for one in ACCOUNTS
-        ],
+        *[await statement(engine, scope, one, currency="CNY", limit=100) for one in ACCOUNTS],
     ]
 
 
