@@ -41,8 +41,8 @@ from qiao.testing.world import World, make_world
 BEFORE_PARTITIONS = "0022"
 """Migrations above this make them."""
 WEBHOOKS, PAYMENTS = load_statements("webhooks"), load_statements("payments")
-MOMENTS = st.integers(1_577_836_800_000, 4_102_444_800_000).map(
-    lambda milliseconds: datetime.fromtimestamp(milliseconds / 1000, UTC)
+MOMENTS = st.integers(1_577_836_800, 4_102_444_800).map(
+    lambda seconds: datetime.fromtimestamp(seconds, UTC)
 )
 
 

@@ -64,8 +64,9 @@ def made_at(text: str) -> datetime:
 
 
 def first_id(kind: IdKind, at: datetime) -> str:
-    """What every id of ``kind`` that is made from then on (aware) sorts behind, and no earlier one:
-    the ten letters of its milliseconds."""
+    """What every id of ``kind`` that is made from then on sorts behind, and no earlier one: the ten
+    letters of its milliseconds. ``at`` is aware and a whole second, of which there is no rounding.
+    """
     milliseconds = int(at.timestamp() * 1000)
     return f"{kind}_{_encode(milliseconds << 80)[:10]}"
 

@@ -38,6 +38,7 @@ from qiao.engine.archive_files import (
     check_files,
     entries_in,
     groups,
+    make_folder,
     read_manifest,
     schema_of,
     sha256_of,
@@ -45,9 +46,10 @@ from qiao.engine.archive_files import (
 )
 from qiao.engine.audit import SERVER, record
 from qiao.store.database import Connection, Database, Queries
+from qiao.store.errors import TablesBusy
 from qiao.store.migrate import head
+from qiao.store.partitions import BUSY, TABLES, Period, periods
 from qiao.store.partitions import SQL as PARTITIONS
-from qiao.store.partitions import TABLES, Period, periods
 from qiao.store.sql import load_statements
 
 SQL = load_statements("archive")
@@ -239,7 +241,7 @@ class _Work:
             raise PeriodHeld(self.name, [Hold(**dict(row)) for row in rows])
 
     async def _write(self, period: Period, upper: str, until: datetime) -> Manifest:
-        self.place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await asyncio.to_thread(make_folder, self.place)
         tables = {}
         sums = Sums(until)
         for table in TABLES:
@@ -376,15 +378,15 @@ async def _thaw(database: Database, name: str) -> None:
 
 async def _locking(database: Database, change: Callable[[Connection], Any]) -> None:
     """``change`` in a transaction, again and again until it gets its locks: never does anybody
-    wait for it longer than LOCK_MILLISECONDS. Raises asyncpg.LockNotAvailableError in the end."""
+    wait for it longer than LOCK_MILLISECONDS. Raises TablesBusy in the end."""
     for tried in range(TRIES):
         try:
             async with database.transaction() as queries:
                 await queries.execute(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'")
                 await change(queries)
-        except asyncpg.LockNotAvailableError:
+        except asyncpg.LockNotAvailableError as error:
             if tried + 1 == TRIES:
-                raise
+                raise TablesBusy(BUSY) from error
             await asyncio.sleep(PAUSE_SECONDS)
         else:
             return

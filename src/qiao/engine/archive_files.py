@@ -229,6 +229,13 @@ def batch_of(schema: Any, rows: Sequence[Any]) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
+def make_folder(place: Path) -> None:
+    """For one period, in the archive's; for its owner alone. There after the power has failed."""
+    place.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for one in (place, *list(place.parents)[:2]):
+        _sync(one)
+
+
 class Writing:
     """A Parquet file while it is written: under another name until it is whole and on the disk."""
 

@@ -6,8 +6,6 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Final
 
-import asyncpg
-
 from qiao.domain.outcomes import Closed, NotFound
 from qiao.engine import captures, holds, transfer_work
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
@@ -20,6 +18,7 @@ from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.webhooks import Try, deliver
 from qiao.store.database import Queries
+from qiao.store.errors import TablesBusy
 from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict, enqueue
 from qiao.store.partitions import make_ahead
 from qiao.telemetry.tracing import link_to
@@ -126,8 +125,8 @@ async def _work_transfer(engine: Engine, job: Job) -> Verdict:
 async def _make_periods(engine: Engine, _: Job) -> Verdict:
     try:
         await make_ahead(engine.database, engine.now())
-    except asyncpg.LockNotAvailableError:
-        return Again(after_seconds=TABLES_BUSY_SECONDS, error="the tables were never free")
+    except TablesBusy as error:
+        return Again(after_seconds=TABLES_BUSY_SECONDS, error=str(error))
     return Again(after_seconds=LOOK_FOR_PERIODS_SECONDS)
 
 

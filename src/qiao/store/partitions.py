@@ -14,6 +14,7 @@ import asyncpg
 
 from qiao.domain.ids import IdKind, first_id, made_at
 from qiao.store.database import Connection, Database, Queries
+from qiao.store.errors import TablesBusy
 from qiao.store.sql import load_statements
 
 SQL = load_statements("partitions")
@@ -26,6 +27,10 @@ LOCK_MILLISECONDS: Final = 500
 """Shorter than PostgreSQL waits before it looks for a deadlock (1 s), of which it ends somebody."""
 TRIES: Final = 40
 PAUSE_SECONDS: Final = 0.25
+BUSY: Final = (
+    "the tables were never free for a moment, and nothing was changed: end the transactions that"
+    " have read them for long (pg_stat_activity), and try again"
+)
 EMPTY_TIME: Final = "0" * 16
 
 
@@ -87,7 +92,7 @@ async def make_ahead(
     """Make the months that are missing until ``months`` after this one; the periods it made.
 
     It needs the tables for some milliseconds when nobody has them, and tries for some seconds.
-    Raises asyncpg.LockNotAvailableError when they are never free.
+    Raises TablesBusy when they are never free.
     """
     if await _begins(database) >= bound_at(month_after(now, months + 1)):
         return ()
@@ -98,9 +103,9 @@ async def make_ahead(
                 await queries.execute(f"SET LOCAL lock_timeout = '{LOCK_MILLISECONDS}ms'")
                 await queries.execute(SQL.lock_tables)
                 return await _make(queries, month_after(now, months + 1), now)
-        except asyncpg.LockNotAvailableError:
+        except asyncpg.LockNotAvailableError as error:
             if tried + 1 == TRIES:
-                raise
+                raise TablesBusy(BUSY) from error
         await asyncio.sleep(PAUSE_SECONDS)
     raise AssertionError("the loop ends by itself")
 
