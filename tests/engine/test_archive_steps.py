@@ -128,6 +128,33 @@ async def test_a_detaching_that_was_cut_off_is_finished(
     assert [one.mistakes for one in await check_archive(patient, folder)] == [[], []]
 
 
+async def test_a_proof_that_is_under_way_keeps_what_it_sees(
+    world: World, patient: Database, folder: Path
+) -> None:
+    """Its snapshot is older than the change-over: the entries that it counts stay until its end."""
+    await move(world, this_month() + timedelta(days=1))
+    await a_month(world)
+    database = world.engine.database
+    changed_over = "SELECT count(*) FROM archived_period WHERE archived_at IS NOT NULL"
+    async with database.transaction() as queries:
+        await queries.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        await queries.execute("LOCK TABLE ledger_entry IN ACCESS SHARE MODE")
+        before = await prove(queries)
+        work = asyncio.create_task(archived(patient, folder, before=next_month()))
+        while await database.fetch_value(changed_over) == 0:
+            await asyncio.sleep(0.01)
+        during = await prove(queries)
+        assert (during.mistakes, during.entries) == ([], before.entries)
+        # And nobody who pays waits for either of them.
+        world.clock.ahead = next_month() + timedelta(days=1) - datetime.now(UTC)
+        async with asyncio.timeout(20):
+            await world.paid(5)
+        assert not work.done()
+    assert len(await work) == 2
+    after = await prove(database)
+    assert (after.mistakes, after.entries) == ([], before.entries + 1)
+
+
 async def test_too_young(patient: Database, folder: Path) -> None:
     now = datetime.now(UTC)
     with pytest.raises(InvalidInput) as refused:
