@@ -38,8 +38,19 @@ from qiao.store.sql import load_statements
 from qiao.testing.bank import BANK
 from qiao.testing.world import World, make_world
 
-BEFORE_PARTITIONS = "0022"
-"""Migrations above this make them."""
+
+def making(table: str) -> str:
+    """The revision of the migration that makes a table."""
+    [file] = [
+        one
+        for one in (MIGRATIONS / "versions").glob("*.sql")
+        if f"CREATE TABLE {table} " in one.read_text("utf-8")
+    ]
+    return file.stem[:4]
+
+
+FIRST, LAST = making("payment_success"), making("archived_period")
+"""Of the migrations that make the partitions."""
 WEBHOOKS, PAYMENTS = load_statements("webhooks"), load_statements("payments")
 MOMENTS = st.integers(1_577_836_800, 4_102_444_800).map(
     lambda seconds: datetime.fromtimestamp(seconds, UTC)
@@ -203,7 +214,7 @@ def older(tmp_path: Path) -> Path:
     folder = tmp_path / "migrations"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     for one in (folder / "versions").iterdir():
-        if one.stem[:4] > BEFORE_PARTITIONS:
+        if one.is_file() and one.stem[:4] >= FIRST:
             one.unlink()
     return folder
 
@@ -278,7 +289,7 @@ async def test_attaching_what_is_there_reads_none_of_it(
     steps = [
         one
         for one in sorted((MIGRATIONS / "versions").glob("*.sql"))
-        if one.stem[:4] > BEFORE_PARTITIONS and one.stem[:4] <= "0025"
+        if FIRST <= one.stem[:4] <= LAST
     ]
     try:
         for step in steps:

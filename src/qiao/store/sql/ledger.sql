@@ -1,5 +1,6 @@
 -- Reading the ledger. It is written by the statements that change a state, in payments.sql,
--- captures.sql, refunds.sql and transfers.sql; nothing else writes it.
+-- captures.sql, refunds.sql and transfers.sql; nothing else writes it. Reading goes through ledger_kept
+-- and, for sums, ledger_closing (migration 0025): of what is in an archive the table itself knows nothing.
 
 -- name: balances
 -- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything). Right from the
