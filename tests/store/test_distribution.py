@@ -4,13 +4,14 @@ import pytest
 
 from qiao.store.database import Database
 from qiao.store.distribution import LOCAL, REFERENCE, NotDistributable, read_distribution
+from qiao.store.partitions import TABLES
 
 
 async def test_every_table_has_its_place(database: Database) -> None:
     found = await read_distribution(database)
     rows = await database.fetch(
-        "SELECT table_name FROM information_schema.tables"
-        " WHERE table_schema = 'public' AND table_type = 'BASE TABLE'"
+        "SELECT relname AS table_name FROM pg_class WHERE relnamespace = 'public'::regnamespace"
+        " AND relkind IN ('r', 'p') AND NOT relispartition"  # which go with their table
     )
     tables = {row["table_name"] for row in rows}
     placed = [*found.reference, *found.distributed, *LOCAL]
@@ -18,6 +19,8 @@ async def test_every_table_has_its_place(database: Database) -> None:
     assert len(placed) == len(tables)
     assert set(found.reference) == set(REFERENCE)
     assert {"payment", "event", "ledger_entry", "job"} <= set(found.distributed)
+    partitioned = await database.fetch("SELECT relname FROM pg_class WHERE relkind = 'p'")
+    assert {row["relname"] for row in partitioned} == set(TABLES)
 
 
 async def test_what_is_referred_to_comes_first(database: Database) -> None:
@@ -26,6 +29,7 @@ async def test_what_is_referred_to_comes_first(database: Database) -> None:
     assert place["merchant"] < place["api_key"] < place["payment"]
     assert place["payment"] < place["attempt"] < place["refund"]
     assert place["event"] < place["webhook_delivery"]
+    assert place["event"] < place["ledger_entry"]
     distributed = [text for text in statements if "create_distributed_table" in text]
     first = distributed[0].split("'")[1]
     assert "colocate_with => 'none'" in distributed[0]

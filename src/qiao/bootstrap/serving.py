@@ -15,7 +15,7 @@ from litestar import Litestar
 from qiao.bootstrap.config import Config
 from qiao.bootstrap.refusing import refusing
 from qiao.domain.errors import InvalidInput
-from qiao.engine.jobs import WEBHOOK_KINDS, handlers
+from qiao.engine.jobs import WEBHOOK_KINDS, handlers, keep_house
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
 from qiao.web.app import MAX_REQUESTS, create_app
@@ -50,6 +50,7 @@ async def working(engine: Engine) -> AsyncIterator[None]:
     At the end they finish what they have begun and give back the rest. What takes longer than
     WORK_GRACE_SECONDS is cut off; its lease lapses, and another worker takes it up.
     """
+    await keep_house(engine.database)
     every = handlers(engine)
     money = {kind: handler for kind, handler in every.items() if kind not in WEBHOOK_KINDS}
     webhooks = {kind: handler for kind, handler in every.items() if kind in WEBHOOK_KINDS}

@@ -1,6 +1,6 @@
 """The gauges that only the database knows: read by every worker, every few seconds.
 
-Each worker reads for itself: five queries on small indexes cost less than agreeing on who does it,
+Each worker reads for itself: six queries on small indexes cost less than agreeing on who does it,
 and a scrape costs the database nothing, however often it comes. Alerts take the maximum.
 """
 
@@ -55,6 +55,7 @@ def show(snapshot: Snapshot) -> None:
     _set(metrics.ANOMALIES_OPEN, dict(snapshot.anomalies_open))
     metrics.WEBHOOKS_PENDING.set(snapshot.webhooks_pending.number)
     metrics.WEBHOOK_PENDING_SECONDS.set(snapshot.webhooks_pending.oldest_seconds)
+    metrics.PERIODS_AHEAD_SECONDS.set(snapshot.periods_ahead_seconds)
     metrics.SNAPSHOT_TIMESTAMP_SECONDS.set(snapshot.taken_at.timestamp())
 
 

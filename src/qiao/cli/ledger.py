@@ -62,6 +62,8 @@ async def _prove() -> Proof:
         database.transaction() as queries,
     ):
         await queries.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        # Before the snapshot is taken: no partition that it shows can be archived away under it.
+        await queries.execute("LOCK TABLE ledger_entry IN ACCESS SHARE MODE")
         return await prove(queries)
 
 

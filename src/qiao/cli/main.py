@@ -20,6 +20,7 @@ from qiao.cli.listen import listen
 from qiao.cli.organisations import app as apps
 from qiao.cli.organisations import merchant, organisation
 from qiao.cli.output import print_error
+from qiao.cli.partitions import archive, partitions
 from qiao.cli.payments import capture, close, pay, query, refund, void
 from qiao.cli.price import price
 from qiao.cli.processes import serve, worker
@@ -62,6 +63,8 @@ app.add_typer(
 )
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
+database.command("partitions")(partitions)
+database.command("archive")(archive)
 for name, group, text in (
     ("organisation", organisation, "Organisations, which own merchants."),
     ("merchant", merchant, "Merchants: who is paid."),

@@ -66,6 +66,14 @@ def made_at(text: str) -> datetime:
     return datetime.fromtimestamp((value >> 80) / 1000, UTC)
 
 
+def first_id(kind: IdKind, at: datetime) -> str:
+    """What every id of ``kind`` that is made from then on sorts behind, and no earlier one: the ten
+    letters of its milliseconds. ``at`` is aware and a whole second, of which there is no rounding.
+    """
+    milliseconds = int(at.timestamp() * 1000)
+    return f"{kind}_{_encode(milliseconds << 80)[:10]}"
+
+
 def parse_id(kind: IdKind, text: str, *, field: str = "id") -> str:
     """``text`` if it is an id of ``kind``; raises InvalidId naming ``field`` otherwise."""
     prefix, _, body = text.partition("_")

@@ -19,6 +19,12 @@ class Conflict(InvalidInput):
         self.code = code
 
 
+class Archived(InvalidInput):
+    """It is in an archive, and no longer in the database."""
+
+    code = "archived"
+
+
 class NoRoute(InvalidInput):
     """Every account that could take the attempt is out of order; nothing was sent."""
 

@@ -7,6 +7,7 @@ import asyncpg
 import msgspec
 
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.archived import refuse_events_before, refuse_payments_before
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
 
@@ -40,7 +41,11 @@ async def list_events(
     before: str | None = None,
     limit: int = 20,
 ) -> list[Event]:
-    """The newest first; ``before`` is the id that ended the page before. Raises InvalidId."""
+    """The newest first; ``before`` is the id that ended the page before. Raises InvalidId.
+
+    The list ends where the archive begins. Raises Archived for a payment, or a cursor, of which
+    nothing is left here.
+    """
     if payment_id is not None:
         parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
     if before is not None:
@@ -48,6 +53,10 @@ async def list_events(
     rows = await engine.database.fetch(
         SQL.events, scope.merchant_id, scope.live, payment_id, before, limit
     )
+    if not rows and payment_id is not None:
+        await refuse_payments_before(engine.database, payment_id, field="payment_id")
+    if not rows and before is not None:
+        await refuse_events_before(engine.database, before, field="before")
     return [_event(row) for row in rows]
 
 
@@ -59,7 +68,8 @@ async def events_after(
     payment_id: str | None = None,
     limit: int = 20,
 ) -> list[Event]:
-    """What has a larger id than ``after``, the oldest first. Raises InvalidId.
+    """What has a larger id than ``after``, the oldest first. Raises InvalidId, and Archived where
+    the next ones are in the archive.
 
     An id is made before its event commits, so one that is smaller than the last of a page may
     still appear: see OVERLAP_SECONDS.
@@ -70,6 +80,7 @@ async def events_after(
     rows = await engine.database.fetch(
         SQL.events_after, scope.merchant_id, scope.live, payment_id, after, limit
     )
+    await refuse_events_before(engine.database, after, field="after")
     return [_event(row) for row in rows]
 
 

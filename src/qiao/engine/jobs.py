@@ -19,7 +19,10 @@ from qiao.engine.runtime import Engine
 from qiao.engine.settlement import note_anomaly
 from qiao.engine.share_work import RETURNS, SHARES
 from qiao.engine.webhook_delivery import Deliveries, Try
-from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict
+from qiao.store.database import Queries
+from qiao.store.errors import TablesBusy
+from qiao.store.outbox import Abandon, Again, Done, Handler, Job, Verdict, enqueue
+from qiao.store.partitions import make_ahead
 from qiao.telemetry.tracing import link_to
 
 GIVE_UP_AFTER: Final = timedelta(days=7)
@@ -31,6 +34,11 @@ WEBHOOK_KINDS: Final = frozenset({"deliver_webhook"})
 GIVE_UP_VOID_AFTER_TRIES: Final = 200
 """More than a week, at the pace below."""
 MIN_PACE_SECONDS: Final = 3.0
+SERVER: Final = "server"
+"""Whose the jobs are that belong to no merchant."""
+MAKE_PERIODS: Final = "make_periods"
+LOOK_FOR_PERIODS_SECONDS: Final = 6 * 3600.0
+TABLES_BUSY_SECONDS: Final = 60.0
 
 
 def handlers(engine: Engine) -> Mapping[str, Handler]:
@@ -148,6 +156,19 @@ async def _work_share_return(engine: Engine, job: Job) -> Verdict:
     return Again(after_seconds=_pace(job, engine.now()))
 
 
+async def _make_periods(engine: Engine, _: Job) -> Verdict:
+    try:
+        await make_ahead(engine.database, engine.now())
+    except TablesBusy as error:
+        return Again(after_seconds=TABLES_BUSY_SECONDS, error=str(error))
+    return Again(after_seconds=LOOK_FOR_PERIODS_SECONDS)
+
+
+async def keep_house(queries: Queries) -> None:
+    """Want what has to happen again and again, for the server as a whole."""
+    await enqueue(queries, merchant_id=SERVER, kind=MAKE_PERIODS, subject_id=MAKE_PERIODS)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -158,6 +179,7 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     WATCH_ACCOUNTS: _watch_accounts,
     "work_profit_share": _work_profit_share,
     "work_share_return": _work_share_return,
+    MAKE_PERIODS: _make_periods,
 }
 
 

@@ -7,6 +7,7 @@ from datetime import datetime
 import asyncpg
 
 from qiao.store.database import Database, Queries
+from qiao.store.partitions import periods_ahead_seconds
 from qiao.store.sql import load_statements
 
 SQL = load_statements("operations")
@@ -31,10 +32,12 @@ class Snapshot:
     jobs_abandoned: Mapping[str, int]
     webhooks_pending: Waiting
     anomalies_open: Mapping[str, int]
+    periods_ahead_seconds: float
+    """For how long yet there are partitions made for what will happen."""
 
 
 async def take_snapshot(database: Database, now: datetime) -> Snapshot:
-    """Five short queries in one read-only transaction. Raises StoreUnavailable."""
+    """Six short queries in one read-only transaction. Raises StoreUnavailable."""
     async with database.transaction() as queries:
         await only_read(queries)
         unknown = await queries.fetch(SQL.unknown_attempts)
@@ -42,6 +45,7 @@ async def take_snapshot(database: Database, now: datetime) -> Snapshot:
         abandoned = await queries.fetch(SQL.jobs_abandoned)
         webhooks = await queries.fetch(SQL.webhooks_pending)
         anomalies = await queries.fetch(SQL.anomalies_open)
+        ahead = await periods_ahead_seconds(queries, now)
     return Snapshot(
         taken_at=now,
         unknown_attempts={row["channel"]: _waiting(row, now) for row in unknown},
@@ -49,6 +53,7 @@ async def take_snapshot(database: Database, now: datetime) -> Snapshot:
         jobs_abandoned={row["kind"]: row["number"] for row in abandoned},
         webhooks_pending=_waiting(webhooks[0], now),
         anomalies_open={row["kind"]: row["number"] for row in anomalies},
+        periods_ahead_seconds=ahead,
     )
 
 

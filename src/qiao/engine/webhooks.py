@@ -17,8 +17,9 @@ import msgspec
 from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
+from qiao.engine.archived import BEING_ARCHIVED, refuse_events_before
 from qiao.engine.audit import record_for
-from qiao.engine.errors import Missing
+from qiao.engine.errors import Archived, Missing
 from qiao.engine.payments import check_url
 from qiao.engine.runtime import Engine, Scope
 from qiao.store.sql import load_statements
@@ -160,13 +161,22 @@ async def deliveries(
 
 
 async def replay(engine: Engine, scope: Scope, endpoint_id: str, event_id: str) -> None:
-    """Send an event again, or for the first time to an endpoint younger than it. Raises Missing."""
+    """Send an event again, or for the first time to an endpoint younger than it. Raises Missing,
+    or Archived."""
     await _of_id(engine, scope, endpoint_id)
     parse_id(IdKind.EVENT, event_id, field="event_id")
-    wanted = await engine.database.fetch_value(
-        SQL.replay, scope.merchant_id, scope.live, event_id, endpoint_id
-    )
+    try:
+        wanted = await engine.database.fetch_value(
+            SQL.replay, scope.merchant_id, scope.live, event_id, endpoint_id
+        )
+    except asyncpg.PostgresError as error:
+        if error.sqlstate != BEING_ARCHIVED:
+            raise
+        raise Archived(
+            "its month is on its way to the archive", field="event_id", remedy="it cannot be resent"
+        ) from error
     if wanted is None:
+        await refuse_events_before(engine.database, event_id, field="event_id")
         raise Missing("no such event", field="event_id", remedy="list the events")
     engine.wake()
 

@@ -25,6 +25,7 @@ REFERENCE: Final = {
     "merchant": "a row for each merchant; reference tables may only refer to their like",
     "api_key": "found by its digest before the merchant is known, so unique over all of them",
     "server_configuration": "a row for each kind of process of this server",
+    "archived_period": "a row for each month in an archive, of all merchants together",
 }
 LOCAL: Final = {
     "alembic_version": "one row, of who migrates",

@@ -13,6 +13,12 @@ class StoreUnavailable(QiaoError):
     code = "store_unavailable"
 
 
+class TablesBusy(QiaoError):
+    """The tables were never free for a moment; nothing was changed."""
+
+    code = "tables_busy"
+
+
 class MigrationFailed(QiaoError):
     """The schema could not be brought to this version of Qiao; the failed revision left nothing."""
 

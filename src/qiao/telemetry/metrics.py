@@ -110,6 +110,9 @@ WEBHOOK_PENDING_SECONDS = _gauge(
     "qiao_webhook_pending_oldest_seconds", "Age of the oldest event not delivered yet."
 )
 ANOMALIES_OPEN = _gauge("qiao_anomalies_open", "What may not happen and did, unresolved.", "kind")
+PERIODS_AHEAD_SECONDS = _gauge(
+    "qiao_periods_ahead_seconds", "For how long yet partitions by time are made in advance."
+)
 SNAPSHOT_TIMESTAMP_SECONDS = _gauge(
     "qiao_snapshot_timestamp_seconds", "When the gauges of the database were last read."
 )

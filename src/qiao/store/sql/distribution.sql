@@ -28,16 +28,24 @@ GROUP BY c.relname, x.relname
 ORDER BY c.relname, x.relname;
 
 -- name: foreign_keys
--- The columns stand in pairs: columns[n] refers to target_columns[n].
-SELECT k.conname AS name, c.relname AS table_name, t.relname AS target,
-    array_agg(a.attname::text ORDER BY p.place) AS columns,
-    array_agg(b.attname::text ORDER BY p.place) AS target_columns
-FROM pg_constraint k
-JOIN pg_class c ON c.oid = k.conrelid
-JOIN pg_class t ON t.oid = k.confrelid
-CROSS JOIN LATERAL unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (ours, theirs, place)
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = p.ours
-JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = p.theirs
-WHERE k.contype = 'f' AND k.conparentid = 0 AND c.relnamespace = 'public'::regnamespace
-GROUP BY k.oid, k.conname, c.relname, t.relname
+-- The columns stand in pairs: columns[n] refers to target_columns[n]. Partitions that refer to
+-- partitions say the same as their tables would.
+SELECT DISTINCT k.conname AS name, c.relname AS table_name, t.relname AS target,
+    k.columns, k.target_columns
+FROM (
+    SELECT k.conname,
+        coalesce(pg_partition_root(k.conrelid)::oid, k.conrelid) AS place,
+        coalesce(pg_partition_root(k.confrelid)::oid, k.confrelid) AS target_place,
+        array_agg(a.attname::text ORDER BY p.place) AS columns,
+        array_agg(b.attname::text ORDER BY p.place) AS target_columns
+    FROM pg_constraint k
+    CROSS JOIN LATERAL unnest(k.conkey, k.confkey) WITH ORDINALITY AS p (ours, theirs, place)
+    JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = p.ours
+    JOIN pg_attribute b ON b.attrelid = k.confrelid AND b.attnum = p.theirs
+    WHERE k.contype = 'f' AND k.conparentid = 0
+    GROUP BY k.oid
+) AS k
+JOIN pg_class c ON c.oid = k.place
+JOIN pg_class t ON t.oid = k.target_place
+WHERE c.relnamespace = 'public'::regnamespace
 ORDER BY c.relname, k.conname;

@@ -1,28 +1,40 @@
 -- Reading the ledger. It is written by the statements that change a state, in payments.sql,
--- captures.sql, refunds.sql, transfers.sql and profit_shares.sql; nothing else writes it.
+-- captures.sql, refunds.sql, transfers.sql and profit_shares.sql; nothing else writes it. Reading goes
+-- through ledger_kept and, for sums, ledger_closing (migration 0015): of what is in an archive the
+-- table itself knows nothing.
 
 -- name: balances
--- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything).
+-- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything). Right from the
+-- end of what is archived on; ask archived_until after it.
 SELECT account, currency, sum(debit) AS debits_minor, sum(credit) AS credits_minor
 FROM (
-  SELECT debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_entry
+  SELECT debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_kept
   WHERE merchant_id = $1 AND live = $2 AND booked_at < coalesce($3::timestamptz, 'infinity')
   UNION ALL
-  SELECT credit, currency, 0, amount_minor FROM ledger_entry
+  SELECT credit, currency, 0, amount_minor FROM ledger_kept
   WHERE merchant_id = $1 AND live = $2 AND booked_at < coalesce($3::timestamptz, 'infinity')
+  UNION ALL
+  SELECT debit, currency, amount_minor, 0 FROM ledger_closing WHERE merchant_id = $1 AND live = $2
+  UNION ALL
+  SELECT credit, currency, 0, amount_minor FROM ledger_closing WHERE merchant_id = $1 AND live = $2
 ) AS side
 GROUP BY account, currency
 ORDER BY account, currency;
+
+-- name: archived_until
+-- Where the archive ends; it only ever grows.
+SELECT period, until, until_id, manifest_sha256 FROM archived_period
+WHERE archived_at IS NOT NULL ORDER BY until DESC LIMIT 1;
 
 -- name: statement
 -- The entries of one account, the oldest first. $3 account, $4 currency, $5 since, $6 until
 -- (exclusive), $7 $8 the event_id and line that ended the page before (null: from the beginning).
 SELECT event_id, line, debit, credit, amount_minor, currency, payment_id, subject_id, booked_at
-FROM ledger_entry
+FROM ledger_kept
 WHERE merchant_id = $1 AND live = $2 AND (debit = $3 OR credit = $3) AND currency = $4
   AND booked_at >= $5 AND booked_at < $6
   AND ($7::text IS NULL OR (booked_at, event_id, line) > (
-    SELECT booked_at, event_id, line FROM ledger_entry
+    SELECT booked_at, event_id, line FROM ledger_kept
     WHERE merchant_id = $1 AND event_id = $7 AND line = $8))
 ORDER BY booked_at, event_id, line
 LIMIT $9;
@@ -32,16 +44,23 @@ LIMIT $9;
 SELECT live, currency, split_part(account, ':', 1) AS account,
        sum(debit) AS debits_minor, sum(credit) AS credits_minor
 FROM (
-  SELECT live, debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_entry
+  SELECT live, debit AS account, currency, amount_minor AS debit, 0 AS credit FROM ledger_kept
   UNION ALL
-  SELECT live, credit, currency, 0, amount_minor FROM ledger_entry
+  SELECT live, credit, currency, 0, amount_minor FROM ledger_kept
+  UNION ALL
+  SELECT live, debit, currency, amount_minor, 0 FROM ledger_closing
+  UNION ALL
+  SELECT live, credit, currency, 0, amount_minor FROM ledger_closing
 ) AS side
 GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: wrong_entries
 -- What the books should hold, said again from the payments', transfers' and shares' own rows, against
--- what they hold: every entry that is missing, or that nothing accounts for.
+-- what they hold: every entry that is missing, or that nothing accounts for. Those that are in an
+-- archive are missing too, and must be exactly those that were closed there: as many, of as much, for
+-- the same subjects. Where they are not, subject_id is null, and missing and amount_minor tell the
+-- difference.
 WITH expected AS (
   SELECT a.merchant_id, p.live, a.attempt_id AS subject_id, a.payment_id,
          'channel_receivable:' || a.account_id AS debit,
@@ -119,11 +138,33 @@ WITH expected AS (
     UNION ALL
     SELECT merchant_id, live, subject_id, payment_id, debit::text, credit::text, amount_minor,
            currency, -1
-    FROM ledger_entry
+    FROM ledger_kept
   ) AS both_sides
   GROUP BY merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency
+  HAVING sum(wanted) <> 0
+), gone AS (
+  SELECT merchant_id, live, debit, credit, currency, sum(missing) AS entries,
+         sum(missing * amount_minor) AS amount_minor,
+         sum(missing * entry_digest(subject_id, amount_minor)) AS subjects
+  FROM difference WHERE missing > 0
+  GROUP BY merchant_id, live, debit, credit, currency
+), closed AS (
+  SELECT merchant_id, live, debit::text, credit::text, currency, sum(entries) AS entries,
+         sum(amount_minor) AS amount_minor, sum(subjects) AS subjects
+  FROM ledger_closing
+  GROUP BY merchant_id, live, debit, credit, currency
 )
-SELECT * FROM difference WHERE missing <> 0 ORDER BY merchant_id, subject_id LIMIT $1;
+SELECT * FROM difference d
+WHERE missing < 0 OR NOT EXISTS (
+  SELECT FROM closed c WHERE (c.merchant_id, c.live, c.debit, c.credit, c.currency)
+                           = (d.merchant_id, d.live, d.debit, d.credit, d.currency))
+UNION ALL
+SELECT c.merchant_id, c.live, NULL, NULL, c.debit, c.credit,
+       coalesce(g.amount_minor, 0) - c.amount_minor, c.currency, coalesce(g.entries, 0) - c.entries
+FROM closed c LEFT JOIN gone g USING (merchant_id, live, debit, credit, currency)
+WHERE (c.entries, c.amount_minor, c.subjects)
+      IS DISTINCT FROM (g.entries, g.amount_minor, g.subjects)
+ORDER BY 1, 3 LIMIT $1;
 
 -- name: wrong_payments
 -- Payments whose own sums are not those of their attempts and refunds.
@@ -215,9 +256,13 @@ ORDER BY 1, 2, 3 LIMIT $1;
 SELECT merchant_id, live, account, currency, sum(credit - debit) AS balance_minor
 FROM (
   SELECT merchant_id, live, debit AS account, currency, amount_minor AS debit, 0 AS credit
-  FROM ledger_entry
+  FROM ledger_kept
   UNION ALL
-  SELECT merchant_id, live, credit, currency, 0, amount_minor FROM ledger_entry
+  SELECT merchant_id, live, credit, currency, 0, amount_minor FROM ledger_kept
+  UNION ALL
+  SELECT merchant_id, live, debit, currency, amount_minor, 0 FROM ledger_closing
+  UNION ALL
+  SELECT merchant_id, live, credit, currency, 0, amount_minor FROM ledger_closing
 ) AS side
 WHERE account IN ('refunds_in_transit', 'transfers_in_transit', 'shares_in_transit', 'surplus',
                   'suspense')
@@ -226,12 +271,31 @@ HAVING sum(credit - debit) < 0
 ORDER BY merchant_id, account LIMIT $1;
 
 -- name: counts
-SELECT (SELECT count(*) FROM ledger_entry) AS entries,
-       (SELECT count(DISTINCT merchant_id) FROM ledger_entry) AS merchants;
+-- With what is in the archive.
+SELECT coalesce(sum(entries), 0)::bigint AS entries, count(DISTINCT merchant_id) AS merchants
+FROM (
+  SELECT merchant_id, count(*) AS entries FROM ledger_kept GROUP BY merchant_id
+  UNION ALL
+  SELECT merchant_id, sum(entries) FROM ledger_closing GROUP BY merchant_id
+) AS counted;
 
--- name: guards
--- The triggers that keep the books append-only, those that are there and fire for everybody.
-SELECT tgname FROM pg_trigger
-WHERE tgrelid IN ('ledger_entry'::regclass, 'event'::regclass) AND tgenabled IN ('O', 'A')
-  AND tgname IN ('ledger_is_append_only', 'ledger_is_not_emptied', 'event_is_append_only',
-                 'event_is_not_emptied');
+-- name: unguarded
+-- The triggers that keep the books append-only: those that are not there, or do not fire for
+-- everybody, on each table and each of its partitions.
+SELECT place.relid::regclass::text AS place, wanted.name AS guard
+FROM (VALUES ('event', 'event_is_append_only'), ('event', 'event_is_not_emptied'),
+             ('ledger_entry', 'ledger_is_append_only'), ('ledger_entry', 'ledger_is_not_emptied'),
+             ('ledger_closing', 'ledger_closing_append_only'),
+             ('ledger_closing', 'ledger_closing_not_emptied'),
+             ('ledger_carried', 'ledger_carried_append_only'),
+             ('ledger_carried', 'ledger_carried_not_emptied'),
+             ('payment_success', 'success_is_append_only'),
+             ('payment_success', 'success_is_not_emptied')) AS wanted (table_name, name)
+CROSS JOIN LATERAL (
+  SELECT wanted.table_name::regclass AS relid
+  UNION
+  SELECT relid FROM pg_partition_tree(wanted.table_name::regclass)
+) AS place
+WHERE NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = place.relid
+                  AND t.tgname = wanted.name AND t.tgenabled IN ('O', 'A'))
+ORDER BY 1, 2;

@@ -1,7 +1,7 @@
 """The merchant's books: balances and statements of account. Reading only; nothing writes here."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import msgspec
 from litestar import Router, get
@@ -10,12 +10,11 @@ from litestar.params import FromQuery, QueryParameter
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import Balance
 from qiao.engine.key_policy import KeyScope
-from qiao.engine.ledger import Entry, balances, grows_by, statement_of_account
+from qiao.engine.ledger import Entry, balances, beginning, grows_by, statement_of_account
 from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.responses import refusals
 
 Limit = Annotated[int, QueryParameter(ge=1, le=100)]
-BEGINNING: Final = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 class BalanceDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,17 +104,20 @@ def _cursor(text: str | None) -> tuple[str, int] | None:
     return event_id, int(line)
 
 
-@get("/ledger/balances", responses=refusals(), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
+@get("/ledger/balances", responses=refusals(404), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
 async def get_balances(
     engine: TheEngine, merchant: TheMerchant, at: FromQuery[str | None] = None
 ) -> BalancesDocument:
-    """What stands on every account, now or as it was at a time."""
+    """What stands on every account, now or as it was at a time.
+
+    A time before the end of the archive is refused as ``archived``.
+    """
     moment = None if at is None else read_moment(at, "at")
     found = await balances(engine, merchant, at=moment)
     return BalancesDocument(at=moment or engine.now(), data=[_balance(one) for one in found])
 
 
-@get("/ledger/entries", responses=refusals(), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
+@get("/ledger/entries", responses=refusals(404), tags=["Ledger"], opt=needs(KeyScope.LEDGER_READ))
 async def get_entries(
     engine: TheEngine,
     merchant: TheMerchant,
@@ -126,8 +128,11 @@ async def get_entries(
     after: FromQuery[str | None] = None,
     limit: Limit = 20,
 ) -> StatementOfAccountDocument:
-    """A statement of account, the oldest entries first; the next page is ``after`` a cursor."""
-    begin = BEGINNING if since is None else read_moment(since, "since")
+    """A statement of account, the oldest entries first; the next page is ``after`` a cursor.
+
+    It may begin at the end of the archive, and not before (``archived``).
+    """
+    begin = await beginning(engine) if since is None else read_moment(since, "since")
     end = engine.now() if until is None else read_moment(until, "until")
     found = await statement_of_account(
         engine,

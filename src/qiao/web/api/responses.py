@@ -23,7 +23,8 @@ DESCRIPTIONS = {
     400: "The request is wrong; `field` and `remedy` say where and what to do. Nothing changed.",
     401: "The API key is missing, unknown, revoked or expired, or its signature is not good.",
     403: "The API key lacks the scope for this, or may not be used from this address.",
-    404: "There is no such thing, for this merchant and in this key's mode.",
+    404: "There is no such thing, for this merchant and in this key's mode; or it is in an archive"
+    " (`archived`).",
     408: "The body did not arrive in time. Nothing changed.",
     409: "The request contradicts what is already there. Nothing changed.",
     413: "The body is larger than 64 KiB.",

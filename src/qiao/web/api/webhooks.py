@@ -43,7 +43,7 @@ def _document(endpoint: Endpoint, secret: str | None = None) -> EndpointDocument
     )
 
 
-@get("/events", responses=refusals(), tags=["Events"], opt=needs(KeyScope.PAYMENTS_READ))
+@get("/events", responses=refusals(404), tags=["Events"], opt=needs(KeyScope.PAYMENTS_READ))
 async def get_events(
     engine: TheEngine,
     merchant: TheMerchant,
@@ -58,6 +58,7 @@ async def get_events(
     the last of this one. To follow events without a gap, begin each time two minutes before the
     newest and leave out what you have seen, because an event may appear after one with a larger id.
     An id begins with its time (UUIDv7), and evt_00000000000000000000000000 is before all of them.
+    Where the oldest have gone to an archive, the answer to that (`archived`) names the id to give.
     """
     if after is None:
         found = await list_events(
