@@ -12,10 +12,10 @@ from qiao.channels.requests import (
     AgreementRequest,
     ChargeRule,
     Context,
-    PeriodUnit,
     Product,
 )
 from qiao.domain.outcomes import AgreementPending, QrCode
+from qiao.domain.periods import PeriodUnit
 from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.codec import CHINA
 from tests.interop.alipay import AMOUNT, channel_of, parameters_of

@@ -35,6 +35,7 @@ from qiao.domain.outcomes import (
     RefundOutcome,
     TransferOutcome,
 )
+from qiao.domain.periods import ChargeWindow
 
 
 class Capability(StrEnum):
@@ -47,18 +48,6 @@ class Capability(StrEnum):
     SEPARATE_CAPTURE = "separate_capture"
     STATEMENTS = "statements"
     TRANSFERS = "transfers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ChargeWindow:
-    """On which days a channel lets an agreement be charged, about the day on which it is due.
-
-    Days are calendar days of ``zone``, the channel's own; ``days_after`` None sets no end.
-    """
-
-    zone: str
-    days_before: int = 0
-    days_after: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from qiao.domain.money import Money
+from qiao.domain.periods import PeriodUnit
 
 
 class Product(StrEnum):
@@ -155,14 +156,6 @@ class TransferQuery:
 
     reference: str
     amount: Money
-
-
-class PeriodUnit(StrEnum):
-    """In what a period of charges is counted."""
-
-    DAY = "day"
-    WEEK = "week"
-    MONTH = "month"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,8 @@ class IdKind(StrEnum):
     CAPTURE = "cap"
     TRANSFER = "tra"
     TRANSFER_BATCH = "tba"
+    AGREEMENT = "agr"
+    SUBSCRIPTION = "sub"
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"

@@ -24,6 +24,10 @@ Verb = Literal[
     "query_refund",
     "transfer",
     "query_transfer",
+    "sign",
+    "query_agreement",
+    "end_agreement",
+    "charge",
 ]
 
 

@@ -19,7 +19,6 @@ from qiao.channels.requests import (
     ChargeRule,
     Context,
     PaymentQuery,
-    PeriodUnit,
     Product,
     RefundRequest,
 )
@@ -37,6 +36,7 @@ from qiao.domain.outcomes import (
     Refunded,
     Succeeded,
 )
+from qiao.domain.periods import PeriodUnit
 from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.codec import CHINA
 from qiao.simulators.kit.server import serve

@@ -20,7 +20,6 @@ from qiao.channels.alipay.gateway import Gateway
 from qiao.channels.alipay.payments import query_payment, succeeded
 from qiao.channels.alipay.products import PAYING, REFERENCE
 from qiao.channels.alipay.texts import time_from, yuan_text
-from qiao.channels.interface import ChargeWindow
 from qiao.channels.requests import (
     AgreementCharge,
     AgreementQuery,
@@ -28,7 +27,6 @@ from qiao.channels.requests import (
     ChargeRule,
     Context,
     PaymentQuery,
-    PeriodUnit,
     Product,
 )
 from qiao.channels.wire import Operation
@@ -47,6 +45,7 @@ from qiao.domain.outcomes import (
     QrCode,
     Redirect,
 )
+from qiao.domain.periods import ChargeWindow, PeriodUnit
 
 WAYS: Final[Mapping[Product, str]] = {Product.QR: "QRCODE", Product.H5: "ALIPAYAPP"}
 """access_params.channel, by how the customer comes to the page on which they sign."""

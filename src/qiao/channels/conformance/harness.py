@@ -23,7 +23,6 @@ from qiao.channels.requests import (
     ChargeRule,
     Context,
     PaymentRequest,
-    PeriodUnit,
     Product,
     ProfitSharingRequest,
     RefundRequest,
@@ -34,6 +33,7 @@ from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.ids import IdKind, new_id, order_number
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action
+from qiao.domain.periods import PeriodUnit
 
 _nonces = itertools.count(1)
 
