@@ -73,6 +73,7 @@ PRINTS: Final = {
     "docs/api.md-0": "open {'type': 'qr_code', 'content': 'http",
     "docs/capture.md-0": "open manual 0",
     "docs/transfers.md-0": "succeeded",
+    "docs/subscriptions.md-0": "pending show as a QR code: http",
     "docs/webhooks.md-0": "keep this secret, it is shown only here: whsec_",
     "docs/library.md-0": "show as a QR code: http",
     "docs/library.md-1": "NotFound()",

@@ -22,6 +22,7 @@ class KeyScope(StrEnum):
     PAYMENTS_READ = "payments:read"
     REFUNDS_WRITE = "refunds:write"
     TRANSFERS_WRITE = "transfers:write"
+    SUBSCRIPTIONS_WRITE = "subscriptions:write"
     LEDGER_READ = "ledger:read"
     WEBHOOKS_WRITE = "webhooks:write"
     AUDIT_READ = "audit:read"

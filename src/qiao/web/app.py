@@ -23,9 +23,11 @@ from litestar.types import (
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
+from qiao.web.api.agreements import agreements
 from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
+from qiao.web.api.subscriptions import subscriptions
 from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
@@ -106,7 +108,13 @@ def create_app(
     merchants_own = Router(
         "/",
         route_handlers=[
-            Router("/v1", route_handlers=[payments, transfers, ledger, webhooks, audit]),
+            Router(
+                "/v1",
+                route_handlers=[
+                    *(payments, transfers, agreements, subscriptions),
+                    *(ledger, webhooks, audit),
+                ],
+            ),
             simple,
         ],
         guards=[require_key],
