@@ -37,6 +37,8 @@ def check_manifest_is_complete(harness: ConformanceHarness) -> None:
     require({"zh", "en"} <= {k for k, v in own.name.items() if v.strip()}, "no name in zh and en")
     require(own.products, "declares no product")
     require(own.products <= declared.products, "the account has products that the type has not")
+    more = own.capabilities - declared.capabilities
+    require(not more, f"the account can what the type cannot: {', '.join(sorted(more))}")
     held = own.authorization_products
     require(held <= own.products, "holds amounts by products that it does not offer")
     holds = Capability.SEPARATE_CAPTURE in own.capabilities
@@ -44,6 +46,7 @@ def check_manifest_is_complete(harness: ConformanceHarness) -> None:
     signed = own.agreement_products
     require(signed <= own.products, "has agreements signed by products that it does not offer")
     signs = Capability.AGREEMENTS in own.capabilities
+    require(signed <= declared.agreement_products, "the type lets less be signed by")
     require(bool(signed) == signs, "agreements and agreement_products go together")
     require(Product.AGREEMENT not in own.products, "nobody asks for a charge by create")
     require(own.currencies, "declares no currency")
