@@ -183,3 +183,23 @@ def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path
         assert "no such transfer" in run("transfer", verb, unknown, **access).stderr
         batch = unknown.replace("tra", "tba")
         assert "no such batch" in run("transfer", verb, batch, **access).stderr
+
+
+def test_agreements_and_subscriptions(run: Run, server: str) -> None:
+    merchant = told(run("merchant", "add", "茶馆", "--json"))["merchant_id"]
+    key = told(run("key", "issue", merchant, "--scope", "subscriptions:write", "--json"))["api_key"]
+    access = {"QIAO_URL": server, "QIAO_API_KEY": key}
+    new = ("agreements", "new", "a-1", "30.00", "2027-01-01", "--channel", "bank", "--name", "Anna")
+    refused = run(*new, **access)
+    assert "there is no test account that has agreements at 'bank'" in refused.stderr
+    unknown = "agr_01000000000000000000000000"
+    for verb in ("show", "end"):
+        assert "no such agreement" in run("agreements", verb, unknown, **access).stderr
+    begin = ("subscriptions", "new", "s-1", unknown, "25", "--description", "Lessons")
+    refused = run(*begin, "--retry-day", "1", "--retry-day", "2", **access)
+    assert "no such agreement" in refused.stderr
+    for verb in ("show", "pause", "resume", "cancel"):
+        gone = run("subscriptions", verb, unknown.replace("agr", "sub"), **access)
+        assert "no such subscription" in gone.stderr
+    for what in ("agreements", "subscriptions"):
+        assert told(run(what, "list", "--json", **access))["data"] == []

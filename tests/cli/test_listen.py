@@ -144,7 +144,7 @@ async def test_only_some_events_and_whatever_the_handler_says(
     [
         (["--forward-to", "localhost:3000"], "forward-to"),
         (["--forward-to", "http://["], "forward-to"),
-        (["--forward-to", "http://x", "--events", "payment.lost"], "choose from: capture.failed"),
+        (["--forward-to", "http://x", "--events", "payment.lost"], "choose from: agreement.active"),
         (["--forward-to", "http://x", "--after", "pay_1"], "after"),
         ([], "forward-to"),
     ],

@@ -9,6 +9,7 @@ from qiao.channels.conformance.example import MANIFEST, ToyChannel, ToySettings
 from qiao.channels.conformance.example.codec import Document
 from qiao.channels.interface import Capability, StatementEntry
 from qiao.channels.requests import (
+    AgreementCharge,
     CaptureRequest,
     Context,
     PaymentQuery,
@@ -155,6 +156,15 @@ class NumbersCapturesAnew(ToyChannel):
         return {**super().capture_fields(request, context), "reference": context.nonce()}
 
 
+class NumbersChargesAnew(ToyChannel):
+    def charge_fields(self, request: AgreementCharge, context: Context) -> dict[str, str]:
+        return {**super().charge_fields(request, context), "reference": context.nonce()}
+
+
+class SignsNothing(ToyChannel):
+    manifest = replace(MANIFEST, agreement_products=frozenset())
+
+
 class NumbersTransfersAnew(ToyChannel):
     def move(
         self,
@@ -288,6 +298,7 @@ class TrimsTheStatement(ToyChannel):
 MUTANTS: list[tuple[str, type[ToyChannel]]] = [
     ("manifest_is_complete", HasNoChineseName),
     ("manifest_is_complete", HoldsNothing),
+    ("manifest_is_complete", SignsNothing),
     ("capabilities_match_verbs", HidesTransfers),
     ("capabilities_match_verbs", BoastsOfTransfers),
     ("declared_products_work", OffersWhatItCloses),
@@ -304,6 +315,7 @@ MUTANTS: list[tuple[str, type[ToyChannel]]] = [
     ("refund_numbers_are_stable", NumbersRefundsAnew),
     ("refund_numbers_are_stable", NumbersRefundsByTheHour),
     ("capture_numbers_are_stable", NumbersCapturesAnew),
+    ("charge_numbers_are_stable", NumbersChargesAnew),
     ("transfer_numbers_are_stable", NumbersTransfersAnew),
     ("numbers_are_kept_apart", CutsNumbersShort),
     ("requests_stay_at_the_gateway", RefundsElsewhere),

@@ -17,6 +17,10 @@ from qiao.crypto.keyed_digest import same_digest
 from qiao.domain.errors import AnswerUnreadable
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    AgreementActive,
+    AgreementEnded,
+    AgreementOutcome,
+    AgreementPending,
     Authorized,
     Closed,
     Declined,
@@ -208,6 +212,36 @@ class RefusedIsClosed(ToyChannel):
         return Closed() if isinstance(outcome, Declined) else outcome
 
 
+class WaitingIsSigned(ToyChannel):
+    """Charges by an agreement that the customer has yet to sign."""
+
+    def agreement_outcome(
+        self, answer: Document, reference: str, *, notified: bool = False
+    ) -> AgreementOutcome:
+        outcome = super().agreement_outcome(answer, reference, notified=notified)
+        if not isinstance(outcome, AgreementPending):
+            return outcome
+        return AgreementActive(channel_reference=text(answer, "number"))
+
+
+class AgreementsForAnyNumber(ToyChannel):
+    def agreement_outcome(
+        self, answer: Document, reference: str, *, notified: bool = False
+    ) -> AgreementOutcome:
+        told = _overlooking("reference", answer, reference)
+        return super().agreement_outcome(told, reference, notified=notified)
+
+
+class EndedIsOfNoInterest(ToyChannel):
+    """Goes on charging when it was told that the agreement has ended."""
+
+    def read_notification(self, told: Document) -> Notification:
+        notification = super().read_notification(told)
+        if isinstance(getattr(notification, "outcome", None), AgreementEnded):
+            return OtherNotification(id=notification.id, kind="ended")
+        return notification
+
+
 class HeldIsPaid(ToyChannel):
     """Delivers the goods for an amount that is only held."""
 
@@ -325,6 +359,9 @@ MUTANTS: list[tuple[str, type[ToyChannel]]] = [
         for name, kind in LAX.items()
     ),
     ("statuses_are_understood", RefusedIsClosed),
+    ("statuses_are_understood", WaitingIsSigned),
+    ("answers_about_another_number_decide_nothing", AgreementsForAnyNumber),
+    ("notifications_are_understood", EndedIsOfNoInterest),
     ("authorizations_are_no_payments", HeldIsPaid),
     ("system_errors_decide_nothing", SystemErrorIsARefusal),
     ("unrecognised_statuses_decide_nothing", UnrecognisedIsARefusal),

@@ -23,6 +23,9 @@ class QuietHarness(ToyHarness):
     def payment_notification(self, situation):
         raise NotApplicable("payments come silently")
 
+    def agreement_notification(self, situation):
+        raise NotApplicable("agreements come silently")
+
     def secrets(self):
         return ["https://toy.example"]
 
@@ -58,7 +61,8 @@ def test_the_summary_tells_kept_broken_and_left_out(tmp_path: Path) -> None:
     shown = run_pytest(tmp_path, "-m", "conformance")
     assert "conformance of test_quiet.py::TestQuiet" in shown
     assert "broken: settings_show_no_secret" in shown
-    assert "notification_forged_stale: payments come silently; refunds come silently" in shown
+    silent = "payments come silently; refunds come silently; agreements come silently"
+    assert f"notification_forged_stale: {silent}" in shown
     assert "known gap: outcomes_show_no_secret: the gateway is no secret" in shown
     assert "broken: manifest_is_complete" in shown, "a gap that is closed must be struck out"
     assert "1 deselected" in shown

@@ -75,6 +75,7 @@ PRINTS: Final = {
     "docs/capture.md-0": "open manual 0",
     "docs/profit-sharing.md-0": "there is nothing to share: the payment is not paid",
     "docs/transfers.md-0": "succeeded",
+    "docs/subscriptions.md-0": "pending show as a QR code: http",
     "docs/webhooks.md-0": "keep this secret, it is shown only here: whsec_",
     "docs/library.md-0": "show as a QR code: http",
     "docs/library.md-1": "NotFound()",

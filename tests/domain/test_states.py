@@ -8,24 +8,34 @@ import pytest
 
 from qiao.domain.errors import IllegalTransition
 from qiao.domain.states import (
+    AGREEMENT,
     ATTEMPT,
     BLOCKING_ATTEMPTS,
     CAPTURE,
+    CHARGING_SUBSCRIPTIONS,
     PAYMENT,
+    PERIOD,
     REFUND,
     RESERVING_REFUNDS,
     SHARE,
+    SUBSCRIPTION,
     TRANSFER,
+    AgreementEvent,
+    AgreementState,
     AttemptEvent,
     AttemptState,
     CaptureEvent,
     CaptureState,
     PaymentEvent,
     PaymentState,
+    PeriodEvent,
+    PeriodState,
     RefundEvent,
     RefundState,
     ShareEvent,
     ShareState,
+    SubscriptionEvent,
+    SubscriptionState,
     TransferEvent,
     TransferState,
     after,
@@ -39,8 +49,14 @@ TABLES: list[tuple[Mapping[tuple[Any, Any], Any], type[StrEnum], type[StrEnum]]]
     (CAPTURE, CaptureState, CaptureEvent),
     (TRANSFER, TransferState, TransferEvent),
     (SHARE, ShareState, ShareEvent),
+    (AGREEMENT, AgreementState, AgreementEvent),
+    (SUBSCRIPTION, SubscriptionState, SubscriptionEvent),
+    (PERIOD, PeriodState, PeriodEvent),
 ]
-NAMES = ["payment", "attempt", "refund", "capture", "transfer", "share"]
+NAMES = [
+    *("payment", "attempt", "refund", "capture", "transfer", "share"),
+    *("agreement", "subscription", "period"),
+]
 
 
 @pytest.mark.parametrize(("table", "states", "events"), TABLES, ids=NAMES)
@@ -124,3 +140,21 @@ def test_an_unknown_refund_keeps_its_money_reserved() -> None:
 def test_an_unknown_attempt_is_never_guessed_dead() -> None:
     assert AttemptState.UNKNOWN in BLOCKING_ATTEMPTS
     assert AttemptState.NOT_SENT not in leaving(ATTEMPT, AttemptState.UNKNOWN)
+
+
+def test_an_agreement_that_has_ended_is_never_signed_again() -> None:
+    assert not leaving(AGREEMENT, AgreementState.ENDED)
+    assert not leaving(AGREEMENT, AgreementState.REFUSED)
+    assert AgreementState.ACTIVE in leaving(AGREEMENT, AgreementState.EXPIRED)
+
+
+@pytest.mark.parametrize("state", [SubscriptionState.CANCELLED, SubscriptionState.COMPLETED])
+def test_a_subscription_that_is_over_is_charged_no_more(state: SubscriptionState) -> None:
+    assert not leaving(SUBSCRIPTION, state)
+    assert state not in CHARGING_SUBSCRIPTIONS
+
+
+def test_a_period_that_was_paid_or_missed_stays() -> None:
+    assert not leaving(PERIOD, PeriodState.PAID)
+    assert not leaving(PERIOD, PeriodState.MISSED)
+    assert leaving(PERIOD, PeriodState.UNPAID) == {PeriodState.PAID}

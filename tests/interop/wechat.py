@@ -77,7 +77,7 @@ def requests_of(channel: WechatChannel, context: Context) -> list[HttpRequest]:
         *(
             next(channel.create(order(product, context), context))
             for product in Product
-            if product is not Product.PAGE
+            if product not in (Product.PAGE, Product.AGREEMENT)
         ),
         next(channel.query(query, context)),
         next(channel.close(query, context)),

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import date
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,15 @@ async def test_the_api_is_what_its_schema_says(
     for number in range(3):  # something to find
         body = {"order_id": f"s-{number}", "amount": 1000, "description": "tea"}
         await api.post("/v1/payments", json=body)
+    agreement = {
+        "number": "s",
+        "channel": "bank",
+        "max_amount": 1000,
+        "period": {"unit": "month"},
+        "first_charge_on": date.today().isoformat(),  # noqa: DTZ011 - yesterday would do, too
+        "display_name": "member",
+    }
+    assert (await api.post("/v1/agreements", json=agreement)).status_code == 201
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
         "run",

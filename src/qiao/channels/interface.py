@@ -8,6 +8,9 @@ from typing import Any, Protocol
 
 from qiao.channels.diagnosis import Diagnosis
 from qiao.channels.requests import (
+    AgreementCharge,
+    AgreementQuery,
+    AgreementRequest,
     AuthorizationQuery,
     CaptureQuery,
     CaptureRequest,
@@ -30,17 +33,20 @@ from qiao.channels.settings import Settings
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    AgreementOutcome,
     BindingOutcome,
     PaymentOutcome,
     RefundOutcome,
     SharingOutcome,
     TransferOutcome,
 )
+from qiao.domain.periods import ChargeWindow
 
 
 class Capability(StrEnum):
     """An optional interface; a channel declares it and implements the protocol of that name."""
 
+    AGREEMENTS = "agreements"
     CODE_REVERSAL = "code_reversal"
     PAYER_IDENTITY = "payer_identity"
     PROFIT_SHARING = "profit_sharing"
@@ -63,6 +69,10 @@ class Manifest:
     capabilities: frozenset[Capability] = frozenset()
     authorization_products: frozenset[Product] = frozenset()
     """The products by which an amount can be held first and captured later."""
+    agreement_products: frozenset[Product] = frozenset()
+    """The products by which an agreement can be signed, to be charged later."""
+    charge_window: ChargeWindow | None = None
+    """When an agreement may be charged; None where the channel sets no days."""
     min_minor: int = 1
     max_minor: int
     documentation_url: str
@@ -88,14 +98,23 @@ class RefundNotification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementNotification:
+    """An authentic message that an agreement was signed or ended; ``reference`` is our number."""
+
+    id: str
+    reference: str
+    outcome: AgreementOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherNotification:
-    """An authentic message that is about neither; kept, acknowledged, and nothing more."""
+    """An authentic message that is about none of them; kept, acknowledged, and nothing more."""
 
     id: str
     kind: str
 
 
-Notification = PaymentNotification | RefundNotification | OtherNotification
+Notification = PaymentNotification | RefundNotification | AgreementNotification | OtherNotification
 
 
 class EntryKind(StrEnum):
@@ -195,6 +214,34 @@ class SeparateCapture(Protocol):
     def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]: ...
 
 
+class Agreements(Protocol):
+    """A customer agrees once, and is charged later without being asked again.
+
+    What was charged is a payment like any other: it is queried, closed and refunded as one.
+    """
+
+    def sign(self, request: AgreementRequest, context: Context) -> Operation[AgreementOutcome]:
+        """Ask for a signature: AgreementPending with what the customer must do, or a refusal.
+
+        Raises InvalidInput before the first request, and never after. Again does no harm.
+        """
+        ...
+
+    def query_agreement(
+        self, query: AgreementQuery, context: Context
+    ) -> Operation[AgreementOutcome]:
+        """Whether it is signed. NotFound also where one that was not signed is not known."""
+        ...
+
+    def end_agreement(self, query: AgreementQuery, context: Context) -> Operation[AgreementOutcome]:
+        """Make sure that nothing can be charged any more: AgreementEnded. Again does no harm."""
+        ...
+
+    def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
+        """Take money; a payment of its own, under its own number."""
+        ...
+
+
 class CodeReversal(Protocol):
     """A code payment whose outcome is not known in time is taken back."""
 
@@ -280,6 +327,7 @@ class Statements(Protocol):
 
 
 CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
+    Capability.AGREEMENTS: ("sign", "query_agreement", "end_agreement", "charge"),
     Capability.CODE_REVERSAL: ("reverse",),
     Capability.PAYER_IDENTITY: ("authorization_url", "identify"),
     Capability.PROFIT_SHARING: ("share_profit", "query_profit_sharing"),

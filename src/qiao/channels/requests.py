@@ -6,6 +6,7 @@ from datetime import date, datetime
 from enum import StrEnum
 
 from qiao.domain.money import Money
+from qiao.domain.periods import PeriodUnit
 
 
 class Product(StrEnum):
@@ -18,6 +19,8 @@ class Product(StrEnum):
     APP = "app"
     MINI_PROGRAM = "mini_program"
     OFFICIAL_ACCOUNT = "official_account"
+    AGREEMENT = "agreement"
+    """Charged by an agreement that was signed before: nobody asks for it by ``create``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,10 +57,14 @@ class PaymentRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentQuery:
-    """Ask about the payment ``reference``, which was for ``amount``."""
+    """Ask about the payment ``reference``, which was for ``amount``.
+
+    ``by_agreement`` says that it was charged by an agreement: a channel may answer elsewhere.
+    """
 
     reference: str
     amount: Money
+    by_agreement: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,6 +156,61 @@ class TransferQuery:
 
     reference: str
     amount: Money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRule:
+    """What the customer agrees to: at most ``max_amount`` once in every ``count`` units.
+
+    ``first_on`` is the first day of a charge, in the channel's own time zone.
+    """
+
+    max_amount: Money
+    unit: PeriodUnit
+    count: int
+    first_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementRequest:
+    """Ask the customer to sign, under ``reference``, our number, the same on every resend.
+
+    ``plan`` is the channel's own code for what is agreed on, where it wants one (WeChat Pay's
+    plan_id, Alipay's sign_scene). ``display_name`` is what the customer is called by the merchant,
+    and sees while signing.
+    """
+
+    reference: str
+    product: Product
+    rule: ChargeRule
+    display_name: str = field(repr=False)
+    notify_url: str
+    plan: str | None = None
+    return_url: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementQuery:
+    """Ask about the agreement ``reference``, or end it; ``plan`` as it was asked for."""
+
+    reference: str
+    plan: str | None = None
+    channel_reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementCharge:
+    """Take ``amount`` by an agreement that is signed, without the customer.
+
+    ``reference`` is the payment's own number and stays the same on every resend.
+    """
+
+    reference: str
+    amount: Money
+    agreement_reference: str
+    """The channel's own number of the agreement."""
+    description: str
+    notify_url: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,6 +27,7 @@ from qiao.cli.processes import serve, worker
 from qiao.cli.profit_shares import profit_shares
 from qiao.cli.route import route
 from qiao.cli.sandbox import sandbox
+from qiao.cli.subscriptions import agreements, subscriptions
 from qiao.cli.top import top
 from qiao.cli.transfers import transfer
 from qiao.cli.trigger import trigger
@@ -37,8 +38,8 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
-    epilog="pay, query, capture, void, refund, close, transfer, profit-shares, listen and trigger "
-    "ask the server at QIAO_URL "
+    epilog="pay, query, capture, void, refund, close, transfer, profit-shares, agreements, "
+    "subscriptions, listen and trigger ask the server at QIAO_URL "
     "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
@@ -55,12 +56,12 @@ for panel, commands in PANELS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(command)
 app.add_typer(transfer, name="transfer", help="Pay money out.", rich_help_panel="Pay")
-app.add_typer(
-    profit_shares,
-    name="profit-shares",
-    help="Divide payments between receivers.",
-    rich_help_panel="Pay",
-)
+for name, group, text in (
+    ("profit-shares", profit_shares, "Divide payments between receivers."),
+    ("agreements", agreements, "What customers agreed to be charged."),
+    ("subscriptions", subscriptions, "Charge by an agreement, every period."),
+):
+    app.add_typer(group, name=name, help=text, rich_help_panel="Pay")
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
 database.command("partitions")(partitions)

@@ -20,12 +20,12 @@ from qiao.engine.webhooks import EVENT_TYPES
 from qiao.simulators.kit.scenarios import ENTRIES, Scenario
 from qiao.simulators.sandbox import KINDS, addresses
 
+ELSEWHERE: Final = ("transfer.", "agreement.", "subscription.")
 NOT_HERE: Final = frozenset(
     {
         *(one for one in EVENT_TYPES if one.startswith("profit_share.")),
         *("payment.authorized", "capture.failed"),
-        *("transfer.created", "transfer.approved", "transfer.rejected"),
-        *("transfer.succeeded", "transfer.failed"),
+        *(event for event in EVENT_TYPES if event.startswith(ELSEWHERE)),
     }
 )
 """What takes more than one payment with one key at a simulated channel, such as a receiver."""

@@ -35,6 +35,8 @@ class IdKind(StrEnum):
     PROFIT_SHARE = "shr"
     SHARE_RETURN = "sre"
     SHARE_RECEIVER = "rcv"
+    AGREEMENT = "agr"
+    SUBSCRIPTION = "sub"
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"

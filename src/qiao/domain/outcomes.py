@@ -205,8 +205,50 @@ class BindingRefused:
     channel_message: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementPending:
+    """The channel waits for the customer to sign; ``action`` is what they must do, if told."""
+
+    action: Action | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementActive:
+    """The customer signed; ``channel_reference`` is what charges name. Times are UTC."""
+
+    channel_reference: str
+    signed_at: datetime | None = None
+    valid_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementRefused:
+    """The channel refused to let it be signed: nothing was signed, and nothing will be."""
+
+    code: str
+    channel_code: str
+    channel_message: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgreementEnded:
+    """It was signed and is no more, whoever ended it; ``ended_at`` is UTC, None if not told."""
+
+    channel_reference: str | None = None
+    ended_at: datetime | None = None
+
+
 PaymentOutcome = Succeeded | Authorized | Pending | Declined | Closed | NotFound | NotSent | Unknown
 RefundOutcome = Refunded | RefundPending | RefundRefused | NotFound | NotSent | Unknown
 TransferOutcome = Transferred | TransferPending | TransferRefused | NotFound | NotSent | Unknown
 SharingOutcome = TransferOutcome | PartlyShared
 BindingOutcome = Bound | Unbound | BindingRefused | NotSent | Unknown
+AgreementOutcome = (
+    AgreementPending
+    | AgreementActive
+    | AgreementRefused
+    | AgreementEnded
+    | NotFound
+    | NotSent
+    | Unknown
+)

@@ -1,4 +1,4 @@
-"""The states of a payment, an attempt and a refund, as data. Nothing else changes a state.
+"""The states of payments, attempts, refunds and the rest, as data. Nothing else changes a state.
 
 A table maps (state, event) to the next state. An event that a table does not hold for a state is
 illegal: it changes nothing and is kept for the operator. An event whose effect has already been
@@ -113,6 +113,54 @@ class ShareEvent(StrEnum):
     FAIL = "fail"
 
 
+class AgreementState(StrEnum):
+    PENDING = "pending"
+    ACTIVE = "active"
+    ENDED = "ended"
+    REFUSED = "refused"
+    EXPIRED = "expired"
+
+
+class AgreementEvent(StrEnum):
+    SIGN = "sign"
+    END = "end"
+    REFUSE = "refuse"
+    EXPIRE = "expire"
+
+
+class SubscriptionState(StrEnum):
+    ACTIVE = "active"
+    PAST_DUE = "past_due"
+    PAUSED = "paused"
+    CANCELLED = "cancelled"
+    COMPLETED = "completed"
+
+
+class SubscriptionEvent(StrEnum):
+    FALL_BEHIND = "fall_behind"
+    """A charge failed, and has not been made good."""
+    CATCH_UP = "catch_up"
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    COMPLETE = "complete"
+
+
+class PeriodState(StrEnum):
+    OPEN = "open"
+    PAID = "paid"
+    UNPAID = "unpaid"
+    MISSED = "missed"
+
+
+class PeriodEvent(StrEnum):
+    PAY = "pay"
+    GIVE_UP = "give_up"
+    """Nothing is tried any more for it."""
+    MISS = "miss"
+    """Its time went by before anything was tried."""
+
+
 class TransferState(StrEnum):
     REQUESTED = "requested"
     APPROVED = "approved"
@@ -221,6 +269,44 @@ TRANSFER: Final[Mapping[tuple[TransferState, TransferEvent], TransferState]] = {
         if RefundState.REQUESTED not in (state, then)
     },
 }
+
+AGREEMENT: Final[Mapping[tuple[AgreementState, AgreementEvent], AgreementState]] = {
+    (AgreementState.PENDING, AgreementEvent.SIGN): AgreementState.ACTIVE,
+    (AgreementState.PENDING, AgreementEvent.REFUSE): AgreementState.REFUSED,
+    (AgreementState.PENDING, AgreementEvent.EXPIRE): AgreementState.EXPIRED,
+    (AgreementState.PENDING, AgreementEvent.END): AgreementState.ENDED,
+    # The customer may sign at the last moment, and the channel tell it later.
+    (AgreementState.EXPIRED, AgreementEvent.SIGN): AgreementState.ACTIVE,
+    (AgreementState.EXPIRED, AgreementEvent.END): AgreementState.ENDED,
+    (AgreementState.ACTIVE, AgreementEvent.END): AgreementState.ENDED,
+}
+"""What has ended stays so: a signature that is told afterwards is older."""
+
+SUBSCRIPTION: Final[Mapping[tuple[SubscriptionState, SubscriptionEvent], SubscriptionState]] = {
+    (SubscriptionState.ACTIVE, SubscriptionEvent.FALL_BEHIND): SubscriptionState.PAST_DUE,
+    (SubscriptionState.PAST_DUE, SubscriptionEvent.CATCH_UP): SubscriptionState.ACTIVE,
+    (SubscriptionState.PAUSED, SubscriptionEvent.RESUME): SubscriptionState.ACTIVE,
+    **{
+        (state, event): then
+        for state in (SubscriptionState.ACTIVE, SubscriptionState.PAST_DUE)
+        for event, then in (
+            (SubscriptionEvent.PAUSE, SubscriptionState.PAUSED),
+            (SubscriptionEvent.CANCEL, SubscriptionState.CANCELLED),
+            (SubscriptionEvent.COMPLETE, SubscriptionState.COMPLETED),
+        )
+    },
+    (SubscriptionState.PAUSED, SubscriptionEvent.CANCEL): SubscriptionState.CANCELLED,
+}
+
+PERIOD: Final[Mapping[tuple[PeriodState, PeriodEvent], PeriodState]] = {
+    (PeriodState.OPEN, PeriodEvent.PAY): PeriodState.PAID,
+    (PeriodState.OPEN, PeriodEvent.GIVE_UP): PeriodState.UNPAID,
+    (PeriodState.OPEN, PeriodEvent.MISS): PeriodState.MISSED,
+    (PeriodState.UNPAID, PeriodEvent.PAY): PeriodState.PAID,
+}
+"""An unpaid period is paid after all when a charge that was unknown turns out to have succeeded."""
+
+CHARGING_SUBSCRIPTIONS: Final = frozenset({SubscriptionState.ACTIVE, SubscriptionState.PAST_DUE})
 
 BLOCKING_ATTEMPTS: Final = frozenset(AttemptState) - {*_DEAD, AttemptState.SURPLUS}
 """While one of these is there, no other attempt of the payment may start.

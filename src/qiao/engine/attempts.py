@@ -54,6 +54,8 @@ EARLY: Final = timedelta(days=1)
 EARLY_PACE_SECONDS: Final = 600.0
 """The slowest for a day: what a channel that was away for hours left open is settled in minutes."""
 GIVEN_UP: Final = "given up: the channel did not know it"
+UNATTENDED: Final = frozenset({Product.CODE, Product.AGREEMENT})
+"""Products whose money may come without a further act of the customer."""
 UNSETTLED: Final = frozenset({AttemptState.SENDING, AttemptState.PENDING, AttemptState.UNKNOWN})
 
 
@@ -231,11 +233,24 @@ async def price_of(
     )
 
 
+async def cost_of(
+    engine: Engine, scope: Scope, account: Account, product: Product, currency: str
+) -> Fee | None:
+    """What the account takes, where a fee line of the routing rules tells it."""
+    known = await engine.routing.of(scope.merchant_id, live=scope.live)
+    return known.rules.fee(account.called, product, currency)
+
+
 async def send(
-    engine: Engine, account: Account, started: Attempt, operation: Operation[PaymentOutcome]
+    engine: Engine,
+    account: Account,
+    started: Attempt,
+    operation: Operation[PaymentOutcome],
+    *,
+    verb: Verb = "create",
 ) -> Attempt:
     """Let the operation of an attempt go out, and settle what comes of it."""
-    outcome = await call(engine, account, "create", operation)
+    outcome = await call(engine, account, verb, operation)
     if isinstance(outcome, NotSent):
         now = await not_sent(engine, started, outcome.reason)
     else:
@@ -352,12 +367,13 @@ async def close_on_channel(engine: Engine, attempt: Attempt) -> Attempt:
     A channel may not know a number whose QR the customer was shown and has not used (Alipay), or
     whose answer was lost; then it has nothing to close. The attempt is given up, and asked about
     until the order has expired: should its money come after all, that is surplus and goes back.
-    A code payment is not given up so easily, for it takes no further act of the customer.
+    A code payment, or a charge by an agreement, is not given up so easily: it takes no further act
+    of the customer.
     """
     account = await engine.accounts.of_id(attempt.merchant_id, attempt.account_id)
     outcome = await call(engine, account, "close", holds.end(engine, account, attempt))
     if isinstance(outcome, NotFound):
-        if attempt.product is not Product.CODE or _never_will_be_known(attempt, engine):
+        if attempt.product not in UNATTENDED or _never_will_be_known(attempt, engine):
             await close_attempt(engine, attempt, GIVEN_UP)
     else:
         await settle(engine, attempt, outcome)

@@ -30,6 +30,10 @@ Verb = Literal[
     "query_share_return",
     "bind_receiver",
     "unbind_receiver",
+    "sign",
+    "query_agreement",
+    "end_agreement",
+    "charge",
 ]
 
 

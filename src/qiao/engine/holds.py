@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final, cast
 
 from qiao.channels.interface import Capability, CodeReversal, SeparateCapture
-from qiao.channels.requests import AuthorizationQuery, PaymentQuery, PaymentRequest
+from qiao.channels.requests import AuthorizationQuery, PaymentQuery, PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
 from qiao.domain.outcomes import PaymentOutcome
@@ -73,4 +73,8 @@ def take_back(
 
 
 def _payment(attempt: Attempt) -> PaymentQuery:
-    return PaymentQuery(reference=attempt.reference, amount=attempt.amount)
+    return PaymentQuery(
+        reference=attempt.reference,
+        amount=attempt.amount,
+        by_agreement=attempt.product is Product.AGREEMENT,
+    )

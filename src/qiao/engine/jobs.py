@@ -7,7 +7,15 @@ from functools import partial
 from typing import Final
 
 from qiao.domain.outcomes import Closed, NotFound
-from qiao.engine import captures, holds, movements, transfer_work
+from qiao.domain.states import AgreementState
+from qiao.engine import (
+    agreement_work,
+    captures,
+    holds,
+    movements,
+    subscription_work,
+    transfer_work,
+)
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
 from qiao.engine.calls import call
 from qiao.engine.closing import held_for_seconds, is_over, try_to_close
@@ -169,6 +177,26 @@ async def keep_house(queries: Queries) -> None:
     await enqueue(queries, merchant_id=SERVER, kind=MAKE_PERIODS, subject_id=MAKE_PERIODS)
 
 
+async def _work_agreement(engine: Engine, job: Job) -> Verdict:
+    before = await agreement_work.agreement_now(engine, job.merchant_id, job.subject_id)
+    agreement = await agreement_work.work(engine, before)
+    pending = agreement.state is AgreementState.PENDING
+    ending = agreement.end_requested_at is not None
+    if agreement.state in agreement_work.OVER or not (pending or ending):
+        return Done()
+    since = agreement.end_requested_at or agreement.expires_at
+    if engine.now() > since + GIVE_UP_MOVEMENT_AFTER:
+        detail = {"state": agreement.state}
+        await agreement_work.note_anomaly(engine, agreement, "unresolved", detail)
+        return Abandon(reason="the channel has not ended the agreement for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _work_subscription(engine: Engine, job: Job) -> Verdict:
+    again = await subscription_work.work(engine, job.merchant_id, job.subject_id)
+    return Done() if again is None else Again(after_seconds=again)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -180,6 +208,8 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_profit_share": _work_profit_share,
     "work_share_return": _work_share_return,
     MAKE_PERIODS: _make_periods,
+    "work_agreement": _work_agreement,
+    "work_subscription": _work_subscription,
 }
 
 

@@ -23,6 +23,7 @@ class KeyScope(StrEnum):
     REFUNDS_WRITE = "refunds:write"
     PROFIT_SHARES_WRITE = "profit_shares:write"
     TRANSFERS_WRITE = "transfers:write"
+    SUBSCRIPTIONS_WRITE = "subscriptions:write"
     LEDGER_READ = "ledger:read"
     ROUTING_READ = "routing:read"
     ROUTING_WRITE = "routing:write"

@@ -7,6 +7,7 @@ changes nothing and is refused in the channel's own words, so that the channel t
 import structlog
 
 from qiao.channels.interface import (
+    AgreementNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -16,6 +17,7 @@ from qiao.channels.wire import HttpMessage, HttpReply
 from qiao.domain.errors import NotificationRejected
 from qiao.domain.outcomes import Refunded, Succeeded
 from qiao.engine.accounts import Account
+from qiao.engine.agreement_work import agreement_of_reference, settle_agreement
 from qiao.engine.attempts import attempt_of_id
 from qiao.engine.captures import capture_of_reference, settle_capture
 from qiao.engine.errors import Missing
@@ -73,6 +75,8 @@ async def _settle(engine: Engine, account: Account, notification: Notification) 
             await _settle_payment(engine, account, notification)
         case RefundNotification():
             await _settle_refund(engine, account, notification)
+        case AgreementNotification():
+            await _settle_agreement(engine, account, notification)
         case OtherNotification():
             await _note(engine, account, notification.id, notification.kind, None)
 
@@ -146,6 +150,16 @@ async def _settle_refund(
         raise NotificationRejected("it is about another amount than was asked for")
     await settle_refund(engine, refund, outcome, channel=account.channel_id)
     await _note(engine, account, notification.id, "refund", notification.reference)
+
+
+async def _settle_agreement(
+    engine: Engine, account: Account, notification: AgreementNotification
+) -> None:
+    agreement = await agreement_of_reference(engine, account.merchant_id, notification.reference)
+    if agreement is None or agreement.account_id != account.account_id:
+        raise NotificationRejected("it is about an agreement that this account does not have")
+    await settle_agreement(engine, agreement, notification.outcome)
+    await _note(engine, account, notification.id, "agreement", notification.reference)
 
 
 async def _note(

@@ -85,7 +85,7 @@ class Order:
             )
         if self.return_url is not None:
             check_url(self.return_url, field="return_url")
-        _check_metadata(self.metadata)
+        check_metadata(self.metadata)
 
 
 def check_url(url: str, *, field: str) -> None:
@@ -101,7 +101,8 @@ def check_url(url: str, *, field: str) -> None:
         )
 
 
-def _check_metadata(metadata: Mapping[str, str]) -> None:
+def check_metadata(metadata: Mapping[str, str]) -> None:
+    """Raises InvalidInput for too much of it."""
     texts = [text for pair in metadata.items() for text in pair]
     too_long = any(len(text) > MAX_METADATA_TEXT or "\0" in text for text in texts)
     if len(metadata) > MAX_METADATA or too_long:

@@ -1,6 +1,6 @@
 """The rows that the use cases read, as values. Amounts are minor units, times UTC."""
 
-from datetime import datetime
+from datetime import date, datetime, time
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -9,7 +9,17 @@ import msgspec
 
 from qiao.channels.requests import Product
 from qiao.domain.money import Money
-from qiao.domain.states import AttemptState, CaptureState, PaymentState, RefundState, TransferState
+from qiao.domain.periods import PeriodUnit
+from qiao.domain.states import (
+    AgreementState,
+    AttemptState,
+    CaptureState,
+    PaymentState,
+    PeriodState,
+    RefundState,
+    SubscriptionState,
+    TransferState,
+)
 
 
 class CaptureMode(StrEnum):
@@ -17,6 +27,13 @@ class CaptureMode(StrEnum):
 
     AUTOMATIC = "automatic"
     MANUAL = "manual"
+
+
+class WhenUnpaid(StrEnum):
+    """What becomes of a subscription whose charge nothing more is tried for."""
+
+    CANCEL = "cancel"
+    LEAVE = "leave"
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +63,7 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     paid_at: datetime | None
     closed_at: datetime | None
     created_at: datetime
+    subscription_id: str | None = None
 
     @property
     def amount(self) -> Money:
@@ -162,6 +180,98 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def amount(self) -> Money:
         return Money(self.amount_minor, self.currency)
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a customer agreed to, to be charged later. What they are called stays sealed."""
+
+    merchant_id: str
+    agreement_id: str
+    live: bool
+    app_id: str | None
+    number: str
+    account_id: str
+    channel: str
+    product: Product
+    reference: str
+    plan: str | None
+    max_minor: int
+    currency: str
+    period_unit: PeriodUnit
+    period_count: int
+    first_charge_on: date
+    return_url: str | None
+    metadata: dict[str, str]
+    state: AgreementState
+    action: dict[str, Any] | None
+    channel_reference: str | None
+    code: str | None
+    channel_code: str | None
+    channel_message: str | None
+    expires_at: datetime
+    signed_at: datetime | None
+    valid_until: datetime | None
+    end_requested_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+
+    @property
+    def max_amount(self) -> Money:
+        return Money(self.max_minor, self.currency)
+
+
+class Subscription(msgspec.Struct, frozen=True, kw_only=True):
+    """An amount that is charged every period by an agreement."""
+
+    merchant_id: str
+    subscription_id: str
+    live: bool
+    app_id: str | None
+    number: str
+    agreement_id: str
+    amount_minor: int
+    currency: str
+    description: str
+    period_unit: PeriodUnit
+    period_count: int
+    first_charge_on: date
+    anchor_day: int
+    charge_time: time
+    time_zone: str
+    periods: int | None
+    ends_on: date | None
+    lead_days: int
+    retry_days: list[int]
+    when_unpaid: WhenUnpaid
+    metadata: dict[str, str]
+    state: SubscriptionState
+    reason: str | None
+    next_period: int
+    next_charge_at: datetime | None
+    ended_at: datetime | None
+    created_at: datetime
+
+    @property
+    def amount(self) -> Money:
+        return Money(self.amount_minor, self.currency)
+
+
+class Period(msgspec.Struct, frozen=True, kw_only=True):
+    """One period of a subscription, and the payment that pays for it."""
+
+    merchant_id: str
+    subscription_id: str
+    number: int
+    due_on: date
+    state: PeriodState
+    payment_id: str | None
+    tries: int
+    next_try_at: datetime | None
+    judged_attempt_id: str | None
+    code: str | None
+    channel_code: str | None
+    settled_at: datetime | None
+    created_at: datetime
 
 
 class Refund(msgspec.Struct, frozen=True, kw_only=True):

@@ -48,6 +48,20 @@ EVENT_TYPES: Final = frozenset(
         "transfer.rejected",
         "transfer.succeeded",
         "transfer.failed",
+        "agreement.created",
+        "agreement.active",
+        "agreement.refused",
+        "agreement.expired",
+        "agreement.ended",
+        "subscription.created",
+        "subscription.charge_failed",
+        "subscription.past_due",
+        "subscription.recovered",
+        "subscription.period_missed",
+        "subscription.paused",
+        "subscription.resumed",
+        "subscription.cancelled",
+        "subscription.completed",
     }
 )
 RETRY_AFTER_SECONDS: Final = (5, 30, 120, 600, 1800, 7200, 18_000, 36_000, 50_400, 64_800, 86_400)

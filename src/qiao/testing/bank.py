@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from qiao.channels.interface import (
+    AgreementNotification,
     Capability,
     ChannelType,
     Manifest,
@@ -23,6 +24,9 @@ from qiao.channels.interface import (
     RefundNotification,
 )
 from qiao.channels.requests import (
+    AgreementCharge,
+    AgreementQuery,
+    AgreementRequest,
     AuthorizationQuery,
     CaptureQuery,
     CaptureRequest,
@@ -46,6 +50,10 @@ from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput, NotificationRejected
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    AgreementActive,
+    AgreementEnded,
+    AgreementOutcome,
+    AgreementPending,
     Authorized,
     AwaitCustomer,
     BindingOutcome,
@@ -93,6 +101,11 @@ __all__ = [
 Result = TypeVar("Result")
 PAID_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
+CODES = {
+    "poor": "insufficient_funds",
+    "ended": "agreement_ended",
+    "too_much": "agreement_limit_exceeded",
+}
 MANIFEST = Manifest(
     id="bank",
     name={"zh": "银行", "en": "Bank"},
@@ -100,6 +113,7 @@ MANIFEST = Manifest(
     currencies=frozenset({"CNY"}),
     capabilities=frozenset(
         {
+            Capability.AGREEMENTS,
             Capability.CODE_REVERSAL,
             Capability.PROFIT_SHARING,
             Capability.SEPARATE_CAPTURE,
@@ -109,6 +123,7 @@ MANIFEST = Manifest(
         }
     ),
     authorization_products=frozenset({Product.QR, Product.CODE}),
+    agreement_products=frozenset({Product.QR}),
     max_minor=100_000_00,
     documentation_url="https://bank.invalid/",
 )
@@ -207,6 +222,34 @@ class BankChannel:
         )
         return _payment(query.reference, answer)
 
+    def sign(self, request: AgreementRequest, context: Context) -> Operation[AgreementOutcome]:
+        if request.plan == "none":
+            raise InvalidInput("no such plan", field="plan", remedy="give another")
+        answer = yield self._ask(
+            "sign", reference=request.reference, max_minor=request.rule.max_amount.minor
+        )
+        return _mandate(request.reference, msgspec.json.decode(answer.body))
+
+    def query_agreement(
+        self, query: AgreementQuery, context: Context
+    ) -> Operation[AgreementOutcome]:
+        answer = yield self._ask("query_agreement", reference=query.reference)
+        return _mandate(query.reference, msgspec.json.decode(answer.body))
+
+    def end_agreement(self, query: AgreementQuery, context: Context) -> Operation[AgreementOutcome]:
+        answer = yield self._ask("end_agreement", reference=query.reference)
+        return _mandate(query.reference, msgspec.json.decode(answer.body))
+
+    def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
+        answer = yield self._ask(
+            "charge",
+            reference=request.reference,
+            mandate=request.agreement_reference,
+            amount=request.amount.minor,
+            notify_url=request.notify_url,
+        )
+        return _payment(request.reference, answer)
+
     def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
         if not request.payee:
             raise InvalidInput("missing", field="payee", remedy="say who gets the money")
@@ -295,6 +338,12 @@ class BankChannel:
         if not hmac.compare_digest(expected, message.headers.get("signature", "")):
             raise NotificationRejected("the signature is not the bank's")
         told = msgspec.json.decode(message.body)
+        if told["about"] == "mandate":
+            return AgreementNotification(
+                id=told["id"],
+                reference=told["reference"],
+                outcome=_mandate(told["reference"], told),
+            )
         if told["about"] == "payment":
             outcome = _payment_outcome(told["reference"], told)
             return PaymentNotification(id=told["id"], reference=told["reference"], outcome=outcome)
@@ -340,10 +389,24 @@ def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
         case "closed":
             return Closed()
         case "declined":
-            code = told.get("code", "declined")
+            code = CODES.get(told.get("code", ""), told.get("code", "declined"))
             return Declined(code=code, channel_code="NO", channel_message="not today")
         case _:
             return NotFound()
+
+
+def _mandate(reference: str, told: Mapping[str, Any]) -> AgreementOutcome:
+    match told["state"]:
+        case "signed":
+            return AgreementActive(channel_reference=f"bank-{reference}", signed_at=PAID_AT)
+        case "waiting":
+            return AgreementPending(action=QrCode(content=f"https://bank.invalid/{reference}"))
+        case "ended":
+            return AgreementEnded()
+        case "absent":
+            return NotFound()
+        case _:
+            return Unknown(reason="the bank says something new")
 
 
 def _authorization(reference: str, answer: HttpResponse) -> PaymentOutcome:

@@ -62,12 +62,27 @@ class Payout:
 
 
 @dataclass
+class Mandate:
+    """An agreement as the bank knows it."""
+
+    max_minor: int
+    state: str = "waiting"
+    charges: list[str] = field(default_factory=list)
+    """The number of every charge that took money."""
+
+
+@dataclass
 class Bank:
     """The truth about money. ``pay`` is what a customer does, even after closing."""
 
     key: str = "bank's key"
     orders: dict[str, Order] = field(default_factory=dict)
     payouts: dict[str, Payout] = field(default_factory=dict)
+    mandates: dict[str, Mandate] = field(default_factory=dict)
+    poor: bool = False
+    """Whether customers have no money for charges."""
+    declines: str = "poor"
+    """Why a charge is declined where there is no money."""
     told: int = 0
     hidden: set[str] = field(default_factory=set)
     """The numbers of what the bank did and does not show yet."""
@@ -84,6 +99,18 @@ class Bank:
         order = self.orders[reference]
         if order.capture is None:
             order.state = "held" if order.hold else "paid"
+
+    def sign_mandate(self, reference: str) -> None:
+        """What a customer does."""
+        if self.mandates[reference].state == "waiting":
+            self.mandates[reference].state = "signed"
+
+    def end_mandate(self, reference: str) -> None:
+        self.mandates[reference].state = "ended"
+
+    def mandate_notice(self, reference: str, state: str | None = None) -> HttpMessage:
+        told = state or self.mandates[reference].state
+        return self._notice({"about": "mandate", "reference": reference, "state": told})
 
     def order_of(self, number: str) -> Order:
         """By its own number, or that of its capture. Raises LookupError."""
@@ -280,6 +307,36 @@ class Bank:
     def _unbind(self, receiver: str) -> dict[str, Any]:
         self.receivers.discard(receiver)
         return {"state": "unbound"}
+
+    def _sign(self, reference: str, max_minor: int) -> dict[str, Any]:
+        mandate = self.mandates.setdefault(reference, Mandate(max_minor=max_minor))
+        return {"state": mandate.state}
+
+    def _query_agreement(self, reference: str) -> dict[str, Any]:
+        mandate = self.mandates.get(reference)
+        return {"state": "absent" if mandate is None else mandate.state}
+
+    def _end_agreement(self, reference: str) -> dict[str, Any]:
+        mandate = self.mandates.get(reference)
+        if mandate is None or mandate.state == "waiting":
+            return {"state": "absent"}
+        mandate.state = "ended"
+        return {"state": "ended"}
+
+    def _charge(self, reference: str, mandate: str, amount: int, notify_url: str) -> dict[str, Any]:
+        if reference in self.orders:
+            return _view(self.orders[reference])
+        found = self.mandates.get(mandate.removeprefix("bank-"))
+        if found is None or found.state != "signed":
+            return {"state": "declined", "code": "ended"}
+        if amount > found.max_minor:
+            return {"state": "declined", "code": "too_much"}
+        if self.poor:
+            return {"state": "declined", "code": self.declines}
+        order = Order(amount=amount, product="agreement", notify_url=notify_url, state="paid")
+        self.orders[reference] = order
+        found.charges.append(reference)
+        return _view(order)
 
     def _refusing(self) -> bool:
         if self.refuses:

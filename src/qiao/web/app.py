@@ -23,12 +23,14 @@ from litestar.types import (
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
+from qiao.web.api.agreements import agreements
 from qiao.web.api.audit import audit
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.prices import prices
 from qiao.web.api.profit_shares import profit_shares
 from qiao.web.api.routing import routing
+from qiao.web.api.subscriptions import subscriptions
 from qiao.web.api.transfers import transfers
 from qiao.web.api.webhooks import webhooks
 from qiao.web.bodies import MAX_BODY_BYTES
@@ -112,7 +114,8 @@ def create_app(
             Router(
                 "/v1",
                 route_handlers=[
-                    *(payments, profit_shares, transfers, ledger, prices, routing, webhooks, audit)
+                    *(payments, profit_shares, transfers, agreements, subscriptions),
+                    *(ledger, prices, routing, webhooks, audit),
                 ],
             ),
             simple,

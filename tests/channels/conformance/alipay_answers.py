@@ -1,16 +1,26 @@
-"""Alipay's answers in pieces, and those of its authorizations (预授权), from its documentation."""
+"""Alipay's answers and bills in pieces, of 预授权 and 周期扣款 too, from its documentation."""
 
-from collections.abc import Mapping
+import io
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 from qiao.channels.conformance import NotApplicable, Situation, Status, Verb
 from qiao.domain.money import Money
 
+TRADE = "2026011522001400000000000001"
 ORDER_STATUSES = {
     Status.PENDING: "INIT",
     Status.SUCCEEDED: "AUTHORIZED",
     Status.CLOSED: "CLOSED",
+    Status.UNRECOGNISED: "LEVITATING",
+}
+
+
+AGREEMENT_STATUSES = {
+    Status.PENDING: "TEMP",
+    Status.SUCCEEDED: "NORMAL",
     Status.UNRECOGNISED: "LEVITATING",
 }
 
@@ -101,9 +111,26 @@ def returned(
     )
 
 
-def only_yuan(told: Situation) -> None:
-    if told.amount.currency != "CNY":
-        raise NotApplicable("the answer has no currency: it is yuan")
+def standing(method: str, told: Situation) -> dict[str, Any]:
+    """What is answered about what stands for a while: a hold, or an agreement."""
+    return agreed(method, told) if ".agreement." in method else held(method, told)
+
+
+def agreed(method: str, told: Situation) -> dict[str, Any]:
+    """What the methods of an agreement (周期扣款) answer."""
+    if told.status is Status.NOT_FOUND:
+        return failure("USER_AGREEMENT_NOT_EXIST")
+    if method == "alipay.user.agreement.unsign":
+        return failure("LEVITATING") if told.status is Status.UNRECOGNISED else ok()
+    if told.status is Status.CLOSED:
+        raise NotApplicable("an agreement that was ended is not known any more")
+    return ok(
+        agreement_no="20260115000000000001",
+        external_agreement_no=told.reference,
+        status=AGREEMENT_STATUSES[told.status],
+        sign_time="2026-01-15 12:00:00",
+        invalid_time="2115-02-01 00:00:00",
+    )
 
 
 def ok(**fields: Any) -> dict[str, Any]:
@@ -120,3 +147,27 @@ def currency(told: Situation) -> dict[str, str]:
 
 def yuan(amount: Money) -> str:
     return f"{amount.minor // 100}.{amount.minor % 100:02d}"
+
+
+def bill_line(kind: str, amount: str, refund: str, fee: str) -> str:
+    cells = [TRADE, "att0001", kind, "茶点", "2026-01-14 11:00:00", "2026-01-14 11:00:05"]
+    cells += ["138******00", amount, amount, refund, fee, ""]
+    return ",".join(f"{cell}\t" for cell in cells)
+
+
+def bill_zip(lines: Sequence[str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("20880000000000010156_20260114_业务明细.csv", gbk(lines))
+        summary = ["#支付宝业务汇总查询", "门店编号,门店名称", "合计,"]
+        archive.writestr("20880000000000010156_20260114_业务明细(汇总).csv", gbk(summary))
+    return packed.getvalue()
+
+
+def gbk(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\r\n" for line in lines).encode("gbk")
+
+
+def only_yuan(told: Situation) -> None:
+    if told.amount.currency != "CNY":
+        raise NotApplicable("the answer has no currency: it is yuan")

@@ -5,14 +5,12 @@ say: sorted parameters for requests and notifications, the node's raw text for a
 """
 
 import base64
-import io
 import json
-import zipfile
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote_plus, urlsplit
+from urllib.parse import parse_qsl, quote_plus, unquote, urlsplit
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
@@ -34,19 +32,23 @@ from qiao.channels.conformance import (
 from qiao.channels.interface import EntryKind, StatementEntry
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
-from qiao.domain.outcomes import Action, ClientParameters, Redirect
+from qiao.domain.outcomes import Action, ClientParameters, QrCode, Redirect
 from tests.channels.conformance.alipay_answers import (
     SHARES,
+    TRADE,
+    bill_line,
+    bill_zip,
     currency,
     failure,
-    held,
     ok,
     only_yuan,
     share_node,
+    standing,
     yuan,
 )
 
 GATEWAY = "https://openapi.alipay.test/gateway.do"
+IN_WALLET = "alipays://platformapi/startapp?appId=20000067&url="
 BILL_URL = "https://dwbillcenter.alipay.test/downloadBillFile.resource?bizType=trade"
 APPS = {
     Account.OURS: "2021000000000001",
@@ -58,7 +60,6 @@ SELLERS = {
     Account.OTHER_MERCHANT: "2088000000000002",
     Account.OTHER_APP: "2088000000000001",
 }
-TRADE = "2026011522001400000000000001"
 SHARED_TRADE = "4200000000202601150000000001"
 QUESTIONS = {
     "alipay.trade.query",
@@ -67,6 +68,7 @@ QUESTIONS = {
     "alipay.fund.auth.operation.detail.query",
     "alipay.trade.order.settle.query",
     "alipay.data.dataservice.bill.downloadurl.query",
+    "alipay.user.agreement.query",
 }
 TRADE_STATUSES = {
     Status.PENDING: "WAIT_BUYER_PAY",
@@ -129,7 +131,8 @@ class AlipayHarness(ConformanceHarness):
     """Alipay's side of the wire, for an app in key mode (公钥模式) under RSA2."""
 
     channel_type = channel_type
-    gateways = (GATEWAY, "https://dwbillcenter.alipay.test/")
+    gateways = (GATEWAY, "https://dwbillcenter.alipay.test/", f"{IN_WALLET}{quote_plus(GATEWAY)}")
+    plan = "INDUSTRY|EDU"
     auth_code = "280000000000000001"
     receiver_type = "userId"
     receiver = "2088000000000009"
@@ -169,7 +172,7 @@ class AlipayHarness(ConformanceHarness):
             if n in content
         ]
         minors = [int(text.replace(".", "")) for text in (*amounts, *(s["amount"] for s in shares))]
-        references = ("out_request_no", "out_trade_no", "out_biz_no")
+        references = ("out_request_no", "out_trade_no", "out_biz_no", "external_agreement_no")
         return Understood(
             operation=parameters["method"],
             effect=parameters["method"] not in QUESTIONS,
@@ -181,8 +184,11 @@ class AlipayHarness(ConformanceHarness):
     def parameters(self, sent: HttpRequest | Action) -> dict[str, str]:
         if isinstance(sent, HttpRequest):
             return dict(parse_qsl(f"{urlsplit(sent.url).query}&{sent.body.decode()}"))
+        if isinstance(sent, QrCode):
+            return dict(parse_qsl(urlsplit(sent.content).query))
         if isinstance(sent, Redirect):
-            return dict(parse_qsl(urlsplit(sent.url).query))
+            url = unquote(sent.url.removeprefix(IN_WALLET)) if IN_WALLET in sent.url else sent.url
+            return dict(parse_qsl(urlsplit(url).query))
         if isinstance(sent, ClientParameters):
             return dict(parse_qsl(sent.parameters["orderString"]))
         raise NotApplicable("the action holds no order")
@@ -228,8 +234,8 @@ class AlipayHarness(ConformanceHarness):
         if told.verb in SHARES:
             return share_node(method, asked, told, self.receiver)
         match method:
-            case _ if method.startswith("alipay.fund.auth."):
-                return held(method, told)
+            case _ if method.startswith(("alipay.fund.auth.", "alipay.user.agreement.")):
+                return standing(method, told)
             case "alipay.trade.query":
                 return self.trade(told)
             case "alipay.trade.close" | "alipay.trade.cancel":
@@ -391,31 +397,57 @@ class AlipayHarness(ConformanceHarness):
                 return base64.b64encode(key.sign(signed, padding.PKCS1v15(), algorithm)).decode()
 
     def payment_notification(self, situation: Situation) -> HttpMessage:
+        told = {
+            "trade_no": TRADE,
+            "out_trade_no": situation.reference,
+            "trade_status": TRADE_STATUSES.get(situation.status, ""),
+            "total_amount": yuan(situation.amount),
+            "gmt_payment": self.local_time(),
+            "subject": "茶点 & cake",
+            **currency(situation),
+        }
+        head = {"notify_type": "trade_status_sync", "seller_id": SELLERS[situation.account]}
+        return self.notification(situation, head, told, ("trade_no", "total_amount"))
+
+    def agreement_notification(self, situation: Situation) -> HttpMessage:
+        statuses = {Status.SUCCEEDED: "NORMAL", Status.CLOSED: "UNSIGN"}
+        told = {
+            "agreement_no": "20260115000000000001",
+            "external_agreement_no": situation.reference,
+            "personal_product_code": "CYCLE_PAY_AUTH_P",
+            "sign_scene": "INDUSTRY|EDU",
+            "status": statuses.get(situation.status, "LEVITATING"),
+            "sign_time": self.local_time(),
+            "invalid_time": "2115-02-01 00:00:00",
+        }
+        kind = "dut_user_sign" if situation.verb is Verb.SIGN else "dut_user_unsign"
+        forged = ("agreement_no", "sign_scene")
+        return self.notification(situation, {"notify_type": kind}, told, forged)
+
+    def notification(
+        self,
+        situation: Situation,
+        head: Mapping[str, str],
+        told: Mapping[str, str],
+        forged: tuple[str, str],
+    ) -> HttpMessage:
+        """``forged``: which field another signature is about, and which is changed on the way."""
         fields = {
             "notify_id": f"2026011500222120000{situation.event:08d}",
-            "notify_type": "trade_status_sync",
             "notify_time": f"2026-01-15 12:00:{situation.sending:02d}",
             "app_id": APPS[situation.account],
-            "seller_id": SELLERS[situation.account],
             "charset": "utf-8",
             "version": "1.0",
+            **head,
         }
         if situation.status is not Status.EMPTY:
-            fields |= {
-                "trade_no": TRADE,
-                "out_trade_no": situation.reference,
-                "trade_status": TRADE_STATUSES[situation.status],
-                "total_amount": yuan(situation.amount),
-                "gmt_payment": self.local_time(),
-                "subject": "茶点 & cake",
-                **currency(situation),
-            }
+            fields |= told
         signed = dict(fields)
         if situation.forgery is Forgery.OTHER_SIGNATURE:
-            signed["trade_no"] = f"{TRADE[:-1]}9"
+            signed[forged[0]] = f"{told[forged[0]][:-1]}9"
         signature = self.signature(sorted_text(signed), situation.forgery)
         if situation.forgery is Forgery.TAMPERED:
-            fields["total_amount"] = "9999.99"
+            fields[forged[1]] = "9999.99"
         fields["sign_type"] = "RSA" if situation.forgery is Forgery.OTHER_ALGORITHM else "RSA2"
         if signature is not None:
             fields["sign"] = signature
@@ -462,25 +494,6 @@ class AlipayHarness(ConformanceHarness):
             "#导出时间：[2026年01月15日 09:00:00]",
         ]
         return [StatementSample(content=bill_zip(lines), entries=[paid, refunded])]
-
-
-def bill_line(kind: str, amount: str, refund: str, fee: str) -> str:
-    cells = [TRADE, "att0001", kind, "茶点", "2026-01-14 11:00:00", "2026-01-14 11:00:05"]
-    cells += ["138******00", amount, amount, refund, fee, ""]
-    return ",".join(f"{cell}\t" for cell in cells)
-
-
-def bill_zip(lines: Sequence[str]) -> bytes:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("20880000000000010156_20260114_业务明细.csv", gbk(lines))
-        summary = ["#支付宝业务汇总查询", "门店编号,门店名称", "合计,"]
-        archive.writestr("20880000000000010156_20260114_业务明细(汇总).csv", gbk(summary))
-    return packed.getvalue()
-
-
-def gbk(lines: Sequence[str]) -> bytes:
-    return "".join(f"{line}\r\n" for line in lines).encode("gbk")
 
 
 class TestAlipay(ChannelConformance):

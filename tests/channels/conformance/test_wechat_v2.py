@@ -4,10 +4,7 @@ The counterpart writes XML by hand and signs with ``hashlib`` and ``hmac`` direc
 API v2 say; one harness for each algorithm.
 """
 
-import base64
 import gzip
-import hashlib
-import hmac
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 from xml.sax.saxutils import escape
 
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from lxml import etree
 
 from qiao.channels.conformance import (
@@ -33,8 +29,10 @@ from qiao.channels.interface import EntryKind, StatementEntry
 from qiao.channels.wechat import channel_type
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
-from qiao.domain.outcomes import Action
+from qiao.domain.outcomes import Action, Redirect
+from tests.channels.conformance import wechat_papay as papay
 from tests.channels.conformance.certificates import identity
+from tests.channels.conformance.wechat_v2_wire import Fields, digest, sealed, xml
 
 GATEWAY = "https://api.mch.weixin.test"
 OAUTH = "https://api.weixin.test"
@@ -66,6 +64,7 @@ REFUND_STATES = {
     Status.REFUSED: "REFUNDCLOSE",
     Status.UNRECOGNISED: "LEVITATING",
 }
+QUESTIONS = ("/pay/orderquery", "/pay/refundquery", "/pay/downloadbill", *papay.QUESTIONS)
 OLD_BILL_HEADER = (
     "交易时间,公众账号ID,商户号,特约商户号,设备号,微信订单号,商户订单号,用户标识,交易类型,交易状态,"
     "付款银行,货币种类,总金额,企业红包金额,微信退款单号,商户退款单号,退款金额,企业红包退款金额,"
@@ -81,32 +80,6 @@ BILL_HEADER = (
 BILL_TOTALS = (
     "总交易单数,应结订单总金额,退款总金额,充值券退款总金额,手续费总金额,订单总金额,申请退款总金额"
 )
-Fields = dict[str, str]
-
-
-def xml(fields: Mapping[str, str], root: str = "xml") -> bytes:
-    """Texts in CDATA and numbers bare, as WeChat Pay writes them."""
-    inner = "".join(
-        f"<{name}>{text if text.isdigit() else f'<![CDATA[{text}]]>'}</{name}>\n"
-        for name, text in fields.items()
-    )
-    return f"<{root}>{inner}</{root}>".encode()
-
-
-def digest(fields: Mapping[str, str], key: str, sign_type: str) -> str:
-    given = sorted((name, text) for name, text in fields.items() if text and name != "sign")
-    content = "&".join([*(f"{name}={text}" for name, text in given), f"key={key}"]).encode()
-    if sign_type == "MD5":
-        return hashlib.md5(content).hexdigest().upper()
-    return hmac.new(key.encode(), content, hashlib.sha256).hexdigest().upper()
-
-
-def sealed(plain: bytes, key: str) -> str:
-    """AES-256-ECB with PKCS#7 under the MD5 of the key, as lower-case hex."""
-    secret = hashlib.md5(key.encode()).hexdigest().encode()
-    missing = 16 - len(plain) % 16
-    encryptor = Cipher(algorithms.AES(secret), modes.ECB()).encryptor()
-    return base64.b64encode(encryptor.update(plain + bytes([missing]) * missing)).decode()
 
 
 class WechatV2Harness(ConformanceHarness):
@@ -154,11 +127,12 @@ class WechatV2Harness(ConformanceHarness):
             return Understood(operation="oauth", effect=False, authentic=True)
         path = urlsplit(sent.url).path
         fields = {str(one.tag): one.text or "" for one in etree.fromstring(sent.body)}
-        number = fields.get("out_refund_no") or fields.get("out_trade_no")
+        names = ("out_refund_no", "out_trade_no", "contract_code")
+        number = next((fields[name] for name in names if name in fields), None)
         minor = fields.get("refund_fee") or fields.get("total_fee")
         return Understood(
             operation=path,
-            effect=path not in ("/pay/orderquery", "/pay/refundquery", "/pay/downloadbill"),
+            effect=path not in QUESTIONS,
             authentic=self.is_ours(sent, fields),
             reference=number,
             amount=Money(int(minor), "CNY") if minor else None,
@@ -170,7 +144,7 @@ class WechatV2Harness(ConformanceHarness):
         shown = (certificate.certificate, certificate.private_key) if certificate else None
         return (
             (fields["appid"], fields["mch_id"]) == (APPS[Account.OURS], MERCHANTS[Account.OURS])
-            and fields["sign_type"] == self.sign_type
+            and fields.get("sign_type", "MD5") == self.sign_type
             and fields["sign"] == digest(fields, API_KEY, self.sign_type)
             and shown == (identity("ours") if mutual else None)
             and sent.trusted_ca == identity("ca")[0]
@@ -198,8 +172,10 @@ class WechatV2Harness(ConformanceHarness):
                 return self.ordered(told)
             case "/pay/micropay":
                 return self.micropaid(told)
-            case "/pay/orderquery":
+            case "/pay/orderquery" | "/pay/paporderquery":
                 return self.order(told)
+            case "/pay/pappayapply" | "/papay/querycontract" | "/papay/deletecontract":
+                return papay.agreed(path, told)
             case "/pay/closeorder" | "/secapi/pay/reverse":
                 return self.ended(path, told)
             case "/secapi/pay/refund":
@@ -323,7 +299,7 @@ class WechatV2Harness(ConformanceHarness):
             fields = {}
         return HttpResponse(status=200, body=json.dumps(fields).encode())
 
-    def signed(self, told: Fields, situation: Situation) -> bytes:
+    def signed(self, told: Fields, situation: Situation, *, without: str = "") -> bytes:
         """The message, forged as wanted; the signature is in its middle."""
         if situation.forgery is Forgery.STALE:
             raise NotApplicable("the wire carries no signed time")
@@ -340,6 +316,7 @@ class WechatV2Harness(ConformanceHarness):
         if downgrade or self.sign_type != "MD5":
             fields["sign_type"] = algorithm
         fields |= told
+        fields.pop(without, None)
         key = OTHER_KEY if situation.forgery is Forgery.OTHER_KEY else API_KEY
         other = situation.forgery is Forgery.OTHER_SIGNATURE
         fields["sign"] = digest({**fields, "attach": "x"} if other else fields, key, algorithm)
@@ -442,6 +419,23 @@ class WechatV2Md5Harness(WechatV2Harness):
 
     sign_type = "MD5"
     other_sign_type = "HMAC-SHA256"
+    plan = papay.PLAN
+
+    def understand(self, sent: HttpRequest | Action) -> Understood:
+        if not isinstance(sent, Redirect):
+            return super().understand(sent)
+        fields = papay.asked_in(sent.url)
+        named = (fields["appid"], fields["mch_id"])
+        ours = named == (APPS[Account.OURS], MERCHANTS[Account.OURS])
+        return Understood(
+            operation=papay.SIGNING,
+            effect=True,
+            authentic=ours and fields["sign"] == digest(fields, API_KEY, "MD5"),
+            reference=fields["contract_code"],
+        )
+
+    def agreement_notification(self, situation: Situation) -> HttpMessage:
+        return message(self.signed(papay.notice(situation), situation, without="appid"))
 
 
 def message(body: bytes) -> HttpMessage:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from qiao.channels.alipay import (
+    agreements,
     authorizations,
     notifications,
     oauth,
@@ -22,6 +23,9 @@ from qiao.channels.alipay.settings import AlipaySettings
 from qiao.channels.alipay.texts import CURRENCY, MAX_MINOR, MIN_MINOR
 from qiao.channels.interface import Capability, Manifest, Notification, StatementEntry
 from qiao.channels.requests import (
+    AgreementCharge,
+    AgreementQuery,
+    AgreementRequest,
     AuthorizationQuery,
     CaptureQuery,
     CaptureRequest,
@@ -41,6 +45,7 @@ from qiao.channels.requests import (
 )
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.outcomes import (
+    AgreementOutcome,
     BindingOutcome,
     PaymentOutcome,
     RefundOutcome,
@@ -55,6 +60,7 @@ MANIFEST: Final = Manifest(
     currencies=frozenset({CURRENCY}),
     capabilities=frozenset(
         {
+            Capability.AGREEMENTS,
             Capability.CODE_REVERSAL,
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
@@ -66,6 +72,8 @@ MANIFEST: Final = Manifest(
         }
     ),
     authorization_products=frozenset(authorizations.METHODS),
+    agreement_products=frozenset(agreements.WAYS),
+    charge_window=agreements.WINDOW,
     min_minor=MIN_MINOR,
     max_minor=MAX_MINOR,
     documentation_url="https://opendocs.alipay.com/",
@@ -120,6 +128,24 @@ class AlipayChannel:
     def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
         """Ask for a capture; see :func:`.authorizations.query_capture`."""
         return authorizations.query_capture(self._gateway, query, context)
+
+    def sign(self, request: AgreementRequest, context: Context) -> Operation[AgreementOutcome]:
+        """Where the customer signs; see :func:`.agreements.sign`."""
+        return agreements.sign(self._gateway, request, context)
+
+    def query_agreement(
+        self, query: AgreementQuery, context: Context
+    ) -> Operation[AgreementOutcome]:
+        """Ask whether it is signed; see :func:`.agreements.query_agreement`."""
+        return agreements.query_agreement(self._gateway, query, context)
+
+    def end_agreement(self, query: AgreementQuery, context: Context) -> Operation[AgreementOutcome]:
+        """End it; see :func:`.agreements.end_agreement`."""
+        return agreements.end_agreement(self._gateway, query, context)
+
+    def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
+        """Take money by it; see :func:`.agreements.charge`."""
+        return agreements.charge(self._gateway, request, context)
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
         """Give money back; see :func:`.refunds.refund_payment`."""

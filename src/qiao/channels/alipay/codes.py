@@ -66,6 +66,22 @@ PAYMENT_DECLINES: Final = _table(
     }
 )
 
+CHARGE_DECLINES: Final[Mapping[str, str]] = {
+    **PAYMENT_DECLINES,
+    **_table(
+        {
+            "agreement_ended": "ACQ.AGREEMENT_NOT_EXIST ACQ.AGREEMENT_INVALID"
+            " ACQ.AGREEMENT_STATUS_NOT_NORMAL",
+            "agreement_limit_exceeded": "ACQ.CYCLE_PAY_SINGLE_FEE_EXCEED"
+            " ACQ.CYCLE_PAY_TOTAL_FEE_EXCEED ACQ.CYCLE_PAY_TOTAL_TIMES_EXCEED",
+            "outside_charge_window": "ACQ.CYCLE_PAY_DATE_NOT_MATCH",
+        }
+    ),
+}
+"""Of a charge by an agreement. ``agreement_ended`` (不存在, 失效, 非NORMAL) wants a new one."""
+
+AGREEMENT_NOT_FOUND: Final = "USER_AGREEMENT_NOT_EXIST"
+
 REFUND_REFUSALS: Final = _table(
     {
         "insufficient_funds": "ACQ.SELLER_BALANCE_NOT_ENOUGH",

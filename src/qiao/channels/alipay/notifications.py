@@ -9,13 +9,21 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from qiao.channels.alipay.account import Account
+from qiao.channels.alipay.agreements import ENDED, SIGNED, active
 from qiao.channels.alipay.payments import CLOSED_STATUS, PAID_STATUSES, WAITING_STATUS
 from qiao.channels.alipay.signing import notification_content
 from qiao.channels.alipay.texts import CURRENCY, money_from, time_from
-from qiao.channels.interface import Notification, OtherNotification, PaymentNotification
+from qiao.channels.interface import (
+    AgreementNotification,
+    Notification,
+    OtherNotification,
+    PaymentNotification,
+)
 from qiao.channels.wire import HttpMessage, HttpReply
 from qiao.domain.errors import AnswerUnreadable, NotificationRejected
 from qiao.domain.outcomes import (
+    AgreementEnded,
+    AgreementOutcome,
     Authorized,
     AwaitCustomer,
     Closed,
@@ -26,6 +34,7 @@ from qiao.domain.outcomes import (
 
 _CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030"}
 FROZEN: Final = "fund_auth_freeze"
+AGREEMENTS: Final = frozenset({"dut_user_sign", "dut_user_unsign"})
 _ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -110,6 +119,8 @@ def _read(fields: Mapping[str, str]) -> Notification:
     status = fields.get("trade_status")
     if fields.get("notify_type") == FROZEN:
         return _frozen(id_, fields)
+    if fields.get("notify_type") in AGREEMENTS:
+        return _agreement(id_, fields)
     if status is None:
         return OtherNotification(
             id=id_, kind=fields.get("notify_type") or fields.get("msg_method") or "unknown"
@@ -132,6 +143,23 @@ def _frozen(id_: str, fields: Mapping[str, str]) -> Notification:
         amount=money_from(_text(fields, "amount")), channel_reference=_text(fields, "auth_no")
     )
     return PaymentNotification(id=id_, reference=_text(fields, "out_order_no"), outcome=held)
+
+
+def _agreement(id_: str, fields: Mapping[str, str]) -> Notification:
+    """Signed (status NORMAL) or ended (UNSIGN); one that was made without our number is not ours.
+
+    Alipay tells of an end at the app's own gateway (应用网关), unless it answers an unsign.
+    """
+    kind, status = fields["notify_type"], fields.get("status")
+    reference = fields.get("external_agreement_no")
+    outcome: AgreementOutcome | None = None
+    if status == SIGNED and kind == "dut_user_sign":
+        outcome = active(fields)
+    elif status in ENDED and kind == "dut_user_unsign":
+        outcome = AgreementEnded(channel_reference=fields.get("agreement_no") or None)
+    if outcome is None or not reference:
+        return OtherNotification(id=id_, kind=kind)
+    return AgreementNotification(id=id_, reference=reference, outcome=outcome)
 
 
 def _outcome(status: str, fields: Mapping[str, str]) -> PaymentOutcome | None:

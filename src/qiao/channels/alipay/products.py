@@ -158,6 +158,8 @@ def check_order(request: PaymentRequest, context: Context) -> None:
     """What every order must be. Raises InvalidInput."""
     now = context.now()
     problems = {
+        "product": request.product not in METHODS
+        and ("not a product of Alipay's", f"choose from: {', '.join(sorted(METHODS))}"),
         "reference": not REFERENCE.fullmatch(request.reference)
         and ("not an Alipay order number", "give 1 to 64 letters, digits and underscores"),
         "description": not 0

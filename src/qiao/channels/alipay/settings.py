@@ -42,5 +42,7 @@ class AlipaySettings(Settings, frozen=True):
     """The service provider's PID: sent as ``sys_service_provider_id``."""
     mini_program_app_id: str | None = None
     """The mini program in which payments happen: sent as ``op_app_id``."""
+    agreement_product: Literal["CYCLE_PAY_AUTH", "GENERAL_WITHHOLDING"] = "CYCLE_PAY_AUTH"
+    """Which product the merchant signed for agreements: 周期扣款 or 商家扣款."""
     gateway: str = GATEWAY
     oauth_authorize_url: str = OAUTH_AUTHORIZE_URL

@@ -16,8 +16,11 @@ from qiao.channels.conformance.vocabulary import (
 )
 from qiao.channels.interface import Channel, ChannelType
 from qiao.channels.requests import (
+    AgreementCharge,
+    AgreementRequest,
     AuthorizationQuery,
     CaptureRequest,
+    ChargeRule,
     Context,
     PaymentRequest,
     Product,
@@ -32,6 +35,7 @@ from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.ids import IdKind, new_id, order_number
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action
+from qiao.domain.periods import PeriodUnit
 
 _nonces = itertools.count(1)
 
@@ -58,6 +62,8 @@ class ConformanceHarness(ABC):
     receiver_relation: str = "PARTNER"
     """The channel's word for what the receiver is to the merchant."""
     receiver: str = "receiver-0001"
+    plan: str | None = None
+    """What an agreement is about, where the channel wants a code for it."""
     refunds_are_only_accepted: bool = False
     """Whether the answer to a refund never says that it is done: only ``query_refund`` tells."""
     examples: int = 100
@@ -99,6 +105,10 @@ class ConformanceHarness(ABC):
         """What the other side sends us about a refund."""
         raise NotApplicable("the channel sends no notification of a refund")
 
+    def agreement_notification(self, situation: Situation) -> HttpMessage:
+        """What the other side sends us about an agreement: signed, or (END_AGREEMENT) ended."""
+        raise NotApplicable("the channel sends no notification of an agreement")
+
     def statements(self) -> Sequence[StatementSample]:
         """Statements as the channel writes them; the first is the one that ``answer`` hands out."""
         raise NotApplicable("the channel has no statements")
@@ -131,6 +141,32 @@ class ConformanceHarness(ABC):
             reference=reference,
             amount=amount,
             authorization=authorization,
+            description="Tea and cake 茶点",
+            notify_url=self.notify_url,
+        )
+
+    def agreement_request(
+        self, product: Product, reference: str, max_amount: Money
+    ) -> AgreementRequest:
+        return AgreementRequest(
+            reference=reference,
+            product=product,
+            rule=ChargeRule(
+                max_amount=max_amount,
+                unit=PeriodUnit.MONTH,
+                count=1,
+                first_on=self.now.date().replace(day=20),
+            ),
+            display_name="member 17",
+            notify_url=self.notify_url,
+            plan=self.plan,
+        )
+
+    def agreement_charge(self, reference: str, amount: Money) -> AgreementCharge:
+        return AgreementCharge(
+            reference=reference,
+            amount=amount,
+            agreement_reference="20260115000000000001",
             description="Tea and cake 茶点",
             notify_url=self.notify_url,
         )

@@ -11,6 +11,7 @@ from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.vocabulary import Forgery, NotApplicable, Situation, Status, Verb
 from qiao.channels.interface import (
     CAPABILITY_PROTOCOLS,
+    Agreements,
     Capability,
     Channel,
     CodeReversal,
@@ -23,6 +24,8 @@ from qiao.channels.interface import (
     Transfers,
 )
 from qiao.channels.requests import (
+    AgreementQuery,
+    AgreementRequest,
     AuthorizationQuery,
     CaptureQuery,
     Context,
@@ -39,6 +42,11 @@ from qiao.channels.wire import HttpRequest, HttpResponse, Operation
 from qiao.domain.ids import IdKind
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    AgreementActive,
+    AgreementEnded,
+    AgreementOutcome,
+    AgreementPending,
+    AgreementRefused,
     Authorized,
     BindingRefused,
     Bound,
@@ -63,6 +71,7 @@ SETTLED: Final = (
     *(Succeeded, Authorized, Declined, Closed, NotFound, NotSent),
     *(Refunded, RefundRefused, Transferred, TransferRefused, PartlyShared),
     *(Bound, Unbound, BindingRefused),
+    *(AgreementActive, AgreementRefused, AgreementEnded),
     *(str, bytes, type(None)),
 )
 """Outcomes on which the platform acts. None of them may come from a message that is not understood:
@@ -109,6 +118,19 @@ EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
     Verb.VOID: {Status.CLOSED: (Closed,)},
     Verb.CAPTURE: {Status.SUCCEEDED: (Succeeded,), Status.REFUSED: (Declined,)},
     Verb.QUERY_CAPTURE: {Status.SUCCEEDED: (Succeeded,), Status.NOT_FOUND: (NotFound,)},
+    Verb.SIGN: {Status.PENDING: (AgreementPending,), Status.REFUSED: (AgreementRefused,)},
+    Verb.QUERY_AGREEMENT: {
+        Status.SUCCEEDED: (AgreementActive,),
+        Status.PENDING: (AgreementPending,),
+        Status.CLOSED: (AgreementEnded,),
+        Status.NOT_FOUND: (NotFound,),
+    },
+    Verb.END_AGREEMENT: {Status.CLOSED: (AgreementEnded,)},
+    Verb.CHARGE: {
+        Status.SUCCEEDED: (Succeeded,),
+        Status.PENDING: (Pending,),
+        Status.REFUSED: (Declined,),
+    },
     Verb.IDENTIFY: {Status.SUCCEEDED: (str,), Status.REFUSED: (type(None),)},
     Verb.TRANSFER: _TRANSFER,
     Verb.QUERY_TRANSFER: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
@@ -274,6 +296,9 @@ def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
     if implemented(channel, Capability.SEPARATE_CAPTURE):
         result += authorization_trials(harness, amount)
         result += capture_trials(harness, amount)
+    if implemented(channel, Capability.AGREEMENTS):
+        result += agreement_trials(harness, amount)
+        result.append(charge_trial(harness, amount))
     if implemented(channel, Capability.TRANSFERS):
         result += transfer_trials(harness, amount)
     if implemented(channel, Capability.PROFIT_SHARING):
@@ -371,6 +396,54 @@ def capture_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1
             start=lambda c, x: cast("SeparateCapture", c).query_capture(query, x),
         ),
     ]
+
+
+def agreement_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:
+    """Have an agreement of at most ``amount`` a period signed, ask about it, and end it."""
+    number = harness.number(IdKind.CAPTURE, 1000 + count)
+    query = AgreementQuery(reference=number, plan=harness.plan)
+    told = situation(harness, Verb.QUERY_AGREEMENT, Status.SUCCEEDED, number, amount)
+    result = []
+    for product in sorted(harness.channel.manifest.agreement_products):
+        request = harness.agreement_request(product, number, amount)
+        result.append(
+            Trial(
+                title=f"sign {product}",
+                situation=replace(told, verb=Verb.SIGN, status=Status.PENDING, product=product),
+                start=partial(_sign, request),
+            )
+        )
+    return [
+        *result,
+        Trial(
+            title="query_agreement",
+            situation=told,
+            start=lambda c, x: cast("Agreements", c).query_agreement(query, x),
+        ),
+        Trial(
+            title="end_agreement",
+            situation=replace(told, verb=Verb.END_AGREEMENT, status=Status.CLOSED),
+            start=lambda c, x: cast("Agreements", c).end_agreement(query, x),
+        ),
+    ]
+
+
+def _sign(
+    request: AgreementRequest, channel: Channel, context: Context
+) -> Operation[AgreementOutcome]:
+    return cast("Agreements", channel).sign(request, context)
+
+
+def charge_trial(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> Trial:
+    """Charge ``amount`` by an agreement."""
+    number = harness.number(IdKind.ATTEMPT, count)
+    request = harness.agreement_charge(number, amount)
+    told = situation(harness, Verb.CHARGE, Status.SUCCEEDED, number, amount)
+    return Trial(
+        title="charge",
+        situation=replace(told, payment_reference=number),
+        start=lambda c, x: cast("Agreements", c).charge(request, x),
+    )
 
 
 def transfer_trials(harness: ConformanceHarness, amount: Money, *, count: int = 1) -> list[Trial]:

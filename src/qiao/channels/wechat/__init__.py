@@ -4,18 +4,22 @@
 ``open_account(WechatAccountSettings.read({...}))`` and drives its verbs with a transport.
 """
 
+from dataclasses import replace
+from typing import Final
+
 from qiao.channels.interface import ChannelType
 from qiao.channels.wechat import diagnosis
 from qiao.channels.wechat.channel import MANIFEST, WechatChannel
 from qiao.channels.wechat.settings import WechatAccountSettings, WechatSettings, WechatV2Settings
 from qiao.channels.wechat.v2 import WechatV2Channel
+from qiao.channels.wechat.v2.channel import MANIFEST_WITH_AGREEMENTS, open_channel
 
 
 def open_account(settings: WechatAccountSettings) -> WechatChannel | WechatV2Channel:
     """The channel of one account, on the version of the API that its settings are of."""
     match settings:
         case WechatV2Settings():
-            return WechatV2Channel(settings)
+            return open_channel(settings)
         case WechatSettings():
             return WechatChannel(settings)
         case _:
@@ -23,8 +27,14 @@ def open_account(settings: WechatAccountSettings) -> WechatChannel | WechatV2Cha
             raise TypeError(message)
 
 
+_MANIFEST: Final = replace(
+    MANIFEST,
+    capabilities=MANIFEST.capabilities | MANIFEST_WITH_AGREEMENTS.capabilities,
+    agreement_products=MANIFEST_WITH_AGREEMENTS.agreement_products,
+)
+"""What an account may have, on either version of the API."""
 channel_type = ChannelType(
-    manifest=MANIFEST, settings=WechatAccountSettings, open=open_account, diagnosis=diagnosis
+    manifest=_MANIFEST, settings=WechatAccountSettings, open=open_account, diagnosis=diagnosis
 )
 
 __all__ = [

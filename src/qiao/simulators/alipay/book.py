@@ -11,6 +11,7 @@ from qiao.simulators.alipay.codec import Refusal
 from qiao.simulators.kit.scenarios import Scenario, scenario_of
 
 if TYPE_CHECKING:
+    from qiao.simulators.alipay.agreements import Agreement
     from qiao.simulators.alipay.holds import Hold
 
 YUAN: Final = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([0-9]{1,2}))?", re.ASCII)
@@ -95,6 +96,7 @@ class Book:
     def __init__(self) -> None:
         self.trades: dict[tuple[str, str], Trade] = {}
         self.holds: dict[tuple[str, str], Hold] = {}
+        self.agreements: dict[tuple[str, str], Agreement] = {}
         self.transfers: dict[tuple[str, str], Transfer] = {}
         self.share_receivers: set[tuple[str, str, str]] = set()
         """Of each seller the kind and the account of who may get shares."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 
+from qiao.simulators.alipay import agreements
 from qiao.simulators.alipay.book import YUAN, fen_of
 from qiao.simulators.alipay.codec import Refusal
 from qiao.simulators.alipay.methods import CREATING, FOR_BROWSERS, METHODS, order_of
@@ -42,6 +43,9 @@ def gateway_routes(simulator: "Simulator") -> list[web.RouteDef]:
         method = parameters.get("method", "")
         try:
             request = simulator.codec.read(parameters, simulator.clock.now())
+            if method == agreements.SIGN:
+                asked = agreements.asked_for(simulator, request)
+                raise web.HTTPFound(f"/wallet/agreement/{asked.token}")
             if method in FOR_BROWSERS:
                 trade = order_of(simulator, request, method)
                 raise web.HTTPFound(f"/wallet/{trade.token}")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from qiao.simulators.alipay import holds, sharing
+from qiao.simulators.alipay import agreements, holds, sharing
 from qiao.simulators.alipay.book import (
     BUYER_ID,
     BUYER_LOGON_ID,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Node = dict[str, Any]
 PRODUCT_CODES: Final = {
-    "alipay.trade.pay": {"FACE_TO_FACE_PAYMENT", holds.PRODUCT_CODE},
+    "alipay.trade.pay": {"FACE_TO_FACE_PAYMENT", holds.PRODUCT_CODE, *agreements.PRODUCTS},
     "alipay.trade.precreate": {"FACE_TO_FACE_PAYMENT", "QR_CODE_OFFLINE"},
     "alipay.trade.create": {"JSAPI_PAY", "FACE_TO_FACE_PAYMENT"},
     "alipay.trade.page.pay": {"FAST_INSTANT_TRADE_PAY"},
@@ -104,6 +104,8 @@ async def create(simulator: "Simulator", request: Request) -> Node:
 async def pay(simulator: "Simulator", request: Request) -> Node:
     if request.content.get("auth_no"):
         return await _pay_held(simulator, request)
+    if request.content.get("agreement_params"):
+        return await _pay_by_agreement(simulator, request)
     if request.content.get("scene") != "bar_code":
         raise refused("ACQ.INVALID_PARAMETER", "参数无效: scene")
     key = (request.seller_id, str(request.content.get("out_trade_no")))
@@ -136,6 +138,25 @@ async def _pay_held(simulator: "Simulator", request: Request) -> Node:
     now = simulator.clock.now()
     simulator.book.open(trade, now)
     simulator.pay(trade)
+    return {**_trade(trade), "gmt_payment": china_time(now)}
+
+
+async def _pay_by_agreement(simulator: "Simulator", request: Request) -> Node:
+    """A charge that the customer agreed to before (代扣); one that is declined closes its trade."""
+    key = (request.seller_id, str(request.content.get("out_trade_no")))
+    agreement = None
+    if key not in simulator.book.trades:
+        fen = fen_of(request.content.get("total_amount"))
+        agreement = agreements.may_charge(simulator, request, fen)
+    trade = order_of(simulator, request, "alipay.trade.pay")
+    now = simulator.clock.now()
+    simulator.book.open(trade, now)
+    if trade.scenario in DECLINES:
+        simulator.book.close(trade, now)
+        raise refused(*DECLINES[trade.scenario])
+    simulator.pay(trade)
+    if agreement is not None:
+        agreement.next_on, agreement.charges = agreement.moved_on(), agreement.charges + 1
     return {**_trade(trade), "gmt_payment": china_time(now)}
 
 
@@ -325,11 +346,13 @@ METHODS: Final[dict[str, Method]] = {
     "alipay.fund.auth.order.unfreeze": holds.unfreeze,
     "alipay.fund.auth.operation.detail.query": holds.query_operation,
     "alipay.fund.auth.operation.cancel": holds.cancel_operation,
+    "alipay.user.agreement.query": agreements.query,
+    "alipay.user.agreement.unsign": agreements.unsign,
     "alipay.fund.trans.uni.transfer": transfer,
     "alipay.fund.trans.common.query": query_transfer,
     **sharing.METHODS,
     "alipay.data.dataservice.bill.downloadurl.query": bill_url,
     "alipay.system.oauth.token": oauth_token,
 }
-FOR_BROWSERS: Final = frozenset({"alipay.trade.page.pay", "alipay.trade.wap.pay"})
+FOR_BROWSERS: Final = frozenset({"alipay.trade.page.pay", "alipay.trade.wap.pay", agreements.SIGN})
 CREATING: Final = frozenset({"alipay.trade.precreate", "alipay.trade.create", "alipay.trade.pay"})

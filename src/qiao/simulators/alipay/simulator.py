@@ -24,6 +24,7 @@ from qiao.simulators.alipay.credentials import App, Credentials
 from qiao.simulators.alipay.gateway import gateway_routes
 from qiao.simulators.alipay.holds import Hold, notification
 from qiao.simulators.alipay.methods import LATE_SECONDS, REFUND_SECONDS
+from qiao.simulators.alipay.signing_pages import agreement_control_routes, signing_routes
 from qiao.simulators.alipay.wallet import Wallet, trade_control_routes
 from qiao.simulators.kit.clock import ScaledClock
 from qiao.simulators.kit.control import control_routes
@@ -54,6 +55,8 @@ class Simulator:
         self.application.add_routes(
             [
                 *gateway_routes(self),
+                *signing_routes(self),
+                *agreement_control_routes(self),
                 *Wallet(self).routes(),
                 *trade_control_routes(self),
                 *control_routes(self.faults, self.notifier),

@@ -1,26 +1,19 @@
 """What the customer sees and does: wallet pages, authorisation, and the same as JSON for tests."""
 
 import secrets
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import msgspec
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qiao.simulators.alipay.book import State, Trade, yuan_of
 from qiao.simulators.alipay.codec import Refusal
 from qiao.simulators.alipay.methods import DECLINES, order_of
+from qiao.simulators.alipay.pages import json_answer, page
 from qiao.simulators.kit.scenarios import ENTRIES
 
 if TYPE_CHECKING:
     from qiao.simulators.alipay.simulator import Simulator
-
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 class Wallet:
@@ -80,10 +73,10 @@ class Wallet:
         raise web.HTTPBadRequest(text="ACQ.TRADE_NOT_EXIST 交易不存在")
 
     async def _code(self, _: web.Request) -> web.Response:
-        return _page("code.html", code=self._simulator.book.new_code())
+        return page("code.html", code=self._simulator.book.new_code())
 
     async def _scenarios(self, _: web.Request) -> web.Response:
-        return _page("scenarios.html", entries=ENTRIES, yuan_of=yuan_of)
+        return page("scenarios.html", entries=ENTRIES, yuan_of=yuan_of)
 
     async def _authorize(self, request: web.Request) -> web.Response:
         """The customer lets the app know who they are, without being asked (auth_base)."""
@@ -108,7 +101,7 @@ class Wallet:
         return trade
 
     def _show(self, trade: Trade, message: str = "") -> web.Response:
-        return _page(
+        return page(
             "order.html",
             trade=trade,
             merchant=self._simulator.app(trade.app_id).merchant,
@@ -130,24 +123,24 @@ def trade_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
         raise web.HTTPNotFound
 
     async def payments(_: web.Request) -> web.Response:
-        return _json([_view(trade) for trade in simulator.book.trades.values()])
+        return json_answer([_view(trade) for trade in simulator.book.trades.values()])
 
     async def payment(request: web.Request) -> web.Response:
-        return _json(_view(found(request)))
+        return json_answer(_view(found(request)))
 
     async def approve(request: web.Request) -> web.Response:
         trade = found(request)
         declined = trade.scenario in DECLINES
         done = not declined and simulator.pay(trade)
-        return _json(_view(trade), status=200 if done else 409)
+        return json_answer(_view(trade), status=200 if done else 409)
 
     async def refuse(request: web.Request) -> web.Response:
         trade = found(request)
         simulator.book.open(trade, simulator.clock.now())
-        return _json(_view(trade))
+        return json_answer(_view(trade))
 
     async def auth_code(_: web.Request) -> web.Response:
-        return _json({"auth_code": simulator.book.new_code()}, status=201)
+        return json_answer({"auth_code": simulator.book.new_code()}, status=201)
 
     async def resend(request: web.Request) -> web.Response:
         simulator.notify(found(request))
@@ -173,23 +166,3 @@ def _view(trade: Trade) -> dict[str, Any]:
         "wallet": f"/wallet/{trade.token}",
         "refunds": {number: refund.fen for number, refund in trade.refunds.items()},
     }
-
-
-def _json(value: Any, *, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(value), content_type="application/json"
-    )
-
-
-def _page(name: str, **values: Any) -> web.Response:
-    text = _templates().get_template(name).render(**values)
-    return web.Response(
-        text=text, content_type="text/html", headers={"content-security-policy": POLICY}
-    )
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("qiao.simulators.alipay"), autoescape=True, undefined=StrictUndefined
-    )

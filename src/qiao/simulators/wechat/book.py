@@ -17,7 +17,8 @@ OPENID: Final = "oUpF8uMuAJO_M2pxb1Q9zNjWeS6o"
 
 
 class State(StrEnum):
-    """A refunded order stays REFUND, even when only a part went back."""
+    """A refunded order stays REFUND, even when only a part went back. The last two are of charges
+    by a contract alone: accepted and not charged yet, and failed."""
 
     NOTPAY = "NOTPAY"
     USERPAYING = "USERPAYING"
@@ -26,6 +27,8 @@ class State(StrEnum):
     CLOSED = "CLOSED"
     REVOKED = "REVOKED"
     PAYERROR = "PAYERROR"
+    ACCEPT = "ACCEPT"
+    PAY_FAIL = "PAY_FAIL"
 
 
 @dataclass(kw_only=True)
@@ -98,6 +101,28 @@ class Transfer:
     state: str = "WAIT_USER_CONFIRM"
 
 
+@dataclass(kw_only=True)
+class Contract:
+    """A customer's word to be charged (委托代扣), once it is signed and until it is ended."""
+
+    mchid: str
+    plan_id: str
+    contract_code: str
+    contract_id: str
+    request_serial: str
+    display_account: str
+    notify_url: str
+    token: str
+    """Names it in the wallet's pages."""
+    signed_at: datetime | None = None
+    ended_at: datetime | None = None
+    ended_by: str = ""
+
+    @property
+    def open(self) -> bool:
+        return self.signed_at is not None and self.ended_at is None
+
+
 class Book:
     """Every order of every merchant. Raises Refusal with WeChat Pay's own codes."""
 
@@ -109,6 +134,7 @@ class Book:
         self.share_receivers: set[tuple[str, str, str]] = set()
         """Of each merchant the kind and the account of who may get shares."""
         self.codes: set[str] = set()
+        self.contracts: dict[tuple[str, str, str], Contract] = {}
         self._numbers = 0
 
     def number(self, now: datetime, prefix: str = "42000000") -> str:
@@ -147,7 +173,8 @@ class Book:
     def pay(self, order: Order, now: datetime, *, late: bool = False) -> bool:
         """The customer pays; whether that was possible."""
         self.expire(order, now)
-        payable = (State.NOTPAY, State.USERPAYING, *((State.CLOSED,) if late else ()))
+        waiting = (State.NOTPAY, State.USERPAYING, State.ACCEPT)
+        payable = (*waiting, *((State.CLOSED,) if late else ()))
         if order.state not in payable:
             return False
         order.state, order.paid_at = State.SUCCESS, now

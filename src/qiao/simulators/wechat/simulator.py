@@ -24,6 +24,7 @@ from qiao.simulators.wechat.credentials import Credentials, Merchant
 from qiao.simulators.wechat.methods import LATE_SECONDS, REFUND_SECONDS, refund_notice, transaction
 from qiao.simulators.wechat.v2 import api as v2_api
 from qiao.simulators.wechat.v2.codec import Codec as V2Codec
+from qiao.simulators.wechat.v2.contract_pages import contract_routes, entrust_routes
 from qiao.simulators.wechat.v2.notifications import payment_message, refund_message
 from qiao.simulators.wechat.v2.tls import server_context
 from qiao.simulators.wechat.wallet import Wallet, order_control_routes
@@ -53,7 +54,7 @@ class Simulator:
         """API v2 over TLS, where a client may show its certificate."""
         self._bills: dict[str, bytes] = {}
         self._later: set[asyncio.Task[None]] = set()
-        old = v2_api.Api(self).routes()
+        old = [*v2_api.Api(self).routes(), *entrust_routes(self)]
         self.application, self._secure = web.Application(), web.Application()
         self._secure.add_routes(old)
         self.application.add_routes(
@@ -62,6 +63,7 @@ class Simulator:
                 *old,
                 *Wallet(self).routes(),
                 *order_control_routes(self),
+                *contract_routes(self),
                 *control_routes(self.faults, self.notifier),
             ]
         )

@@ -1,26 +1,19 @@
 """What the customer sees and does: wallet pages, authorisation, and the same as JSON for tests."""
 
 import secrets
-from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-import msgspec
 from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from qiao.simulators.kit.scenarios import ENTRIES
 from qiao.simulators.wechat.bills import yuan
 from qiao.simulators.wechat.book import OPENID, Order, State
 from qiao.simulators.wechat.methods import DECLINES
+from qiao.simulators.wechat.pages import json_answer, page
 
 if TYPE_CHECKING:
     from qiao.simulators.wechat.simulator import Simulator
-
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
 
 
 class Wallet:
@@ -103,10 +96,10 @@ class Wallet:
         raise web.HTTPFound(f"/wallet/{order.token}")
 
     async def _code(self, _: web.Request) -> web.Response:
-        return _page("code.html", code=self._simulator.book.new_code())
+        return page("code.html", code=self._simulator.book.new_code())
 
     async def _scenarios(self, _: web.Request) -> web.Response:
-        return _page("scenarios.html", entries=ENTRIES, yuan=yuan)
+        return page("scenarios.html", entries=ENTRIES, yuan=yuan)
 
     async def _authorize(self, request: web.Request) -> web.Response:
         """The customer lets the account know who they are, without being asked (snsapi_base)."""
@@ -124,12 +117,12 @@ class Wallet:
         merchants = self._simulator.credentials.merchants.values()
         known = {(one.appid, one.app_secret) for one in merchants}
         if (query.get("appid"), query.get("secret")) not in known:
-            return _json({"errcode": 40125, "errmsg": "invalid appsecret"})
+            return json_answer({"errcode": 40125, "errmsg": "invalid appsecret"})
         if query.get("code") not in self._simulator.oauth_codes:
-            return _json({"errcode": 40029, "errmsg": "invalid code"})
+            return json_answer({"errcode": 40029, "errmsg": "invalid code"})
         self._simulator.oauth_codes.discard(query["code"])
         token = secrets.token_hex(32)
-        return _json({"access_token": token, "expires_in": 7200, "openid": OPENID})
+        return json_answer({"access_token": token, "expires_in": 7200, "openid": OPENID})
 
     def _order_of(self, request: web.Request) -> Order:
         order = self._simulator.book.of_token(request.match_info["token"])
@@ -140,7 +133,7 @@ class Wallet:
 
     def _show(self, order: Order, request: web.Request, message: str = "") -> web.Response:
         back = request.query.get("redirect_url")
-        return _page(
+        return page(
             "order.html",
             order=order,
             merchant=self._simulator.merchant(order.mchid).name,
@@ -164,21 +157,21 @@ def order_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
         raise web.HTTPNotFound
 
     async def payments(_: web.Request) -> web.Response:
-        return _json([_view(order) for order in simulator.book.orders.values()])
+        return json_answer([_view(order) for order in simulator.book.orders.values()])
 
     async def payment(request: web.Request) -> web.Response:
-        return _json(_view(found(request)))
+        return json_answer(_view(found(request)))
 
     async def approve(request: web.Request) -> web.Response:
         order = found(request)
         done = order.scenario not in DECLINES and simulator.pay(order)
-        return _json(_view(order), status=200 if done else 409)
+        return json_answer(_view(order), status=200 if done else 409)
 
     async def refuse(request: web.Request) -> web.Response:
-        return _json(_view(found(request)))
+        return json_answer(_view(found(request)))
 
     async def auth_code(_: web.Request) -> web.Response:
-        return _json({"auth_code": simulator.book.new_code()}, status=201)
+        return json_answer({"auth_code": simulator.book.new_code()}, status=201)
 
     async def resend(request: web.Request) -> web.Response:
         simulator.notify(found(request))
@@ -209,23 +202,3 @@ def _view(order: Order) -> dict[str, Any]:
         "wallet": f"/wallet/{order.token}",
         "refunds": {number: refund.fen for number, refund in order.refunds.items()},
     }
-
-
-def _json(value: Any, *, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(value), content_type="application/json"
-    )
-
-
-def _page(name: str, **values: Any) -> web.Response:
-    text = _templates().get_template(name).render(**values)
-    return web.Response(
-        text=text, content_type="text/html", headers={"content-security-policy": POLICY}
-    )
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("qiao.simulators.wechat"), autoescape=True, undefined=StrictUndefined
-    )

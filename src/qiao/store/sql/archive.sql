@@ -35,7 +35,8 @@ SELECT * FROM (
   SELECT 'job', merchant_id, subject_id, kind FROM job
   WHERE split_part(split_part(subject_id, ':', 1), '_', 2) ~ '^[0-7][0-9a-z]{25}$'
     AND split_part(split_part(subject_id, ':', 1), '_', 2) < substr($2, 5)
-    AND split_part(subject_id, '_', 1) NOT IN ('org', 'mer', 'app', 'key', 'acc', 'whe', 'lim')
+    AND split_part(subject_id, '_', 1) NOT IN
+        ('org', 'mer', 'app', 'key', 'acc', 'whe', 'lim', 'rcv', 'agr', 'sub')
 ) AS held
 ORDER BY kind, merchant_id, subject_id
 LIMIT $3;

@@ -9,7 +9,7 @@ from qiao.domain.money import Money
 
 _MOVING = (
     *(Verb.CREATE, Verb.AUTHORIZE, Verb.CAPTURE, Verb.REFUND),
-    *(Verb.TRANSFER, Verb.SHARE_PROFIT, Verb.RETURN_SHARE),
+    *(Verb.CHARGE, Verb.TRANSFER, Verb.SHARE_PROFIT, Verb.RETURN_SHARE),
 )
 
 

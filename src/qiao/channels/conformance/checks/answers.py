@@ -25,6 +25,7 @@ from qiao.channels.wire import HttpRequest, HttpResponse
 from qiao.domain.ids import IdKind
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
+    AgreementActive,
     Authorized,
     Refunded,
     RefundPending,
@@ -74,7 +75,8 @@ def check_authorizations_are_no_payments(harness: ConformanceHarness) -> None:
 def _require_understood(harness: ConformanceHarness, trial: Trial, status: Status) -> None:
     told = trial.told(status)
     result = trial.run(harness, told)
-    if trial.situation.verb is Verb.CREATE and not result.requests and status != Status.PENDING:
+    asks = trial.situation.verb in (Verb.CREATE, Verb.SIGN)
+    if asks and not result.requests and status != Status.PENDING:
         raise NotApplicable("it asks nothing of the channel")
     expected = EXPECTED[trial.situation.verb][status]
     if harness.refunds_are_only_accepted and (trial.situation.verb, status) == _ACCEPTED:
@@ -86,6 +88,8 @@ def _require_understood(harness: ConformanceHarness, trial: Trial, status: Statu
             result.outcome.amount == told.amount,
             f"tells {result.outcome.amount} for {told.amount}",
         )
+    if isinstance(result.outcome, AgreementActive):
+        require(result.outcome.channel_reference, "has no channel_reference")
     if isinstance(result.outcome, Succeeded):
         moment = result.outcome.paid_at
         require(moment.utcoffset() is not None, "paid_at has no time zone")
@@ -223,11 +227,13 @@ def flipped(answer: HttpResponse, position: int, mask: int) -> HttpResponse:
 Change = Callable[[ConformanceHarness, Situation], Sequence[Situation]]
 
 
-def _register_foreign(name: str, text: str, change: Change) -> None:
+def _register_foreign(
+    name: str, text: str, change: Change, kinds: tuple[type, ...] = (*_MONEY, AgreementActive)
+) -> None:
     def check(harness: ConformanceHarness) -> None:
         with cases() as tried:
             for trial in trials(harness):
-                if _tells_money(trial):
+                if _tells(trial, kinds):
                     for told in change(harness, trial.told(Status.SUCCEEDED)):
                         with tried.case(f"{trial.title}, told {told.amount}"):
                             _require_unsettled(trial.asked(harness, told))
@@ -235,9 +241,9 @@ def _register_foreign(name: str, text: str, change: Change) -> None:
     promise(text, name=name)(check)
 
 
-def _tells_money(trial: Trial) -> bool:
+def _tells(trial: Trial, wanted: tuple[type, ...]) -> bool:
     kinds = EXPECTED[trial.situation.verb].get(Status.SUCCEEDED, ())
-    return Status.SUCCEEDED in trial.statuses and any(kind in _MONEY for kind in kinds)
+    return Status.SUCCEEDED in trial.statuses and any(kind in wanted for kind in kinds)
 
 
 def _other_amounts(_: ConformanceHarness, told: Situation) -> Sequence[Situation]:
@@ -257,7 +263,7 @@ def _other_reference(harness: ConformanceHarness, told: Situation) -> Sequence[S
     if told.verb in (Verb.REFUND, Verb.QUERY_REFUND):
         return [replace(told, reference=harness.number(IdKind.REFUND, 77))]
     other = harness.number(IdKind.ATTEMPT, 77)
-    if told.verb in (Verb.CREATE, Verb.QUERY, Verb.CLOSE, *_HELD):
+    if told.verb in (Verb.CREATE, Verb.QUERY, Verb.CLOSE, Verb.CHARGE, *_HELD):
         return [replace(told, reference=other, payment_reference=other)]
     return [replace(told, reference=other)]
 
@@ -266,15 +272,17 @@ _register_foreign(
     "answers_with_another_amount_decide_nothing",
     "an authentic answer that names another amount is no success",
     _other_amounts,
+    _MONEY,
 )
 _register_foreign(
     "answers_with_another_currency_decide_nothing",
     "an authentic answer that names another currency is no success",
     _other_currency,
+    _MONEY,
 )
 _register_foreign(
     "answers_about_another_number_decide_nothing",
-    "an authentic answer that names another payment or refund is no success",
+    "an authentic answer that names another payment, refund or agreement is no success",
     _other_reference,
 )
 _register_foreign(

@@ -8,8 +8,10 @@ from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import cases, promise
 from qiao.channels.conformance.trials import (
     Trial,
+    agreement_trials,
     authorization_trials,
     capture_trials,
+    charge_trial,
     implemented,
     payment_trial,
     products,
@@ -36,10 +38,18 @@ def check_manifest_is_complete(harness: ConformanceHarness) -> None:
     require({"zh", "en"} <= {k for k, v in own.name.items() if v.strip()}, "no name in zh and en")
     require(own.products, "declares no product")
     require(own.products <= declared.products, "the account has products that the type has not")
+    more = own.capabilities - declared.capabilities
+    require(not more, f"the account can what the type cannot: {', '.join(sorted(more))}")
     held = own.authorization_products
     require(held <= own.products, "holds amounts by products that it does not offer")
     holds = Capability.SEPARATE_CAPTURE in own.capabilities
     require(bool(held) == holds, "separate capture and authorization_products go together")
+    signed = own.agreement_products
+    require(signed <= own.products, "has agreements signed by products that it does not offer")
+    signs = Capability.AGREEMENTS in own.capabilities
+    require(signed <= declared.agreement_products, "the type lets less be signed by")
+    require(bool(signed) == signs, "agreements and agreement_products go together")
+    require(Product.AGREEMENT not in own.products, "nobody asks for a charge by create")
     require(own.currencies, "declares no currency")
     require(own.currencies <= currencies(), "declares a currency that qiao.domain.money lacks")
     require(1 <= own.min_minor <= own.max_minor <= MAX_MINOR, "the limits are no range of amounts")
@@ -114,6 +124,10 @@ def _effects(harness: ConformanceHarness, amount: Money) -> list[Trial]:
         asking = authorization_trials(harness, amount)
         found += [one for one in asking if one.situation.verb is Verb.AUTHORIZE]
         found += capture_trials(harness, amount)[:1]
+    if implemented(harness.channel, Capability.AGREEMENTS):
+        asking = agreement_trials(harness, amount)
+        found += [one for one in asking if one.situation.verb is Verb.SIGN]
+        found.append(charge_trial(harness, amount))
     if implemented(harness.channel, Capability.TRANSFERS):
         found += transfer_trials(harness, amount)[:1]
     if implemented(harness.channel, Capability.PROFIT_SHARING):

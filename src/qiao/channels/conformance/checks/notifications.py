@@ -10,7 +10,7 @@ from qiao.channels.conformance.checks.answers import FORGERY_TEXTS
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import Check, cases, promise
 from qiao.channels.conformance.randomness import random_settings
-from qiao.channels.conformance.trials import SETTLED, products, situation
+from qiao.channels.conformance.trials import SETTLED, implemented, products, situation
 from qiao.channels.conformance.vocabulary import (
     Account,
     Forgery,
@@ -22,6 +22,8 @@ from qiao.channels.conformance.vocabulary import (
     require,
 )
 from qiao.channels.interface import (
+    AgreementNotification,
+    Capability,
     Channel,
     Notification,
     OtherNotification,
@@ -33,7 +35,13 @@ from qiao.channels.wire import HttpMessage
 from qiao.domain.errors import NotificationRejected
 from qiao.domain.ids import IdKind
 from qiao.domain.money import Money
-from qiao.domain.outcomes import Refunded, RefundRefused, Succeeded
+from qiao.domain.outcomes import (
+    AgreementActive,
+    AgreementEnded,
+    Refunded,
+    RefundRefused,
+    Succeeded,
+)
 
 Build = Callable[[Situation], HttpMessage]
 
@@ -50,10 +58,19 @@ def notices(harness: ConformanceHarness) -> list[tuple[str, Situation, Build]]:
         situation(harness, Verb.REFUND, Status.SUCCEEDED, harness.number(IdKind.REFUND), amount),
         payment_amount=Money(amount.minor * 2, amount.currency),
     )
-    return [
+    number = harness.number(IdKind.CAPTURE, 1001)
+    signed = situation(harness, Verb.SIGN, Status.SUCCEEDED, number, amount)
+    ended = replace(signed, verb=Verb.END_AGREEMENT, status=Status.CLOSED)
+    found: list[tuple[str, Situation, Build]] = [
         ("payment", paid, harness.payment_notification),
         ("refund", refund, harness.refund_notification),
     ]
+    if implemented(harness.channel, Capability.AGREEMENTS):
+        found += [
+            ("signed agreement", signed, harness.agreement_notification),
+            ("ended agreement", ended, harness.agreement_notification),
+        ]
+    return found
 
 
 def heard(
@@ -98,12 +115,16 @@ def _require_told(notification: Notification, told: Situation) -> None:
     if told.verb is Verb.CREATE:
         require(isinstance(notification, PaymentNotification), "is no PaymentNotification")
         require(isinstance(outcome, Succeeded), f"came out as {type(outcome).__name__}")
+    elif told.verb in (Verb.SIGN, Verb.END_AGREEMENT):
+        kind = AgreementActive if told.verb is Verb.SIGN else AgreementEnded
+        require(isinstance(notification, AgreementNotification), "is no AgreementNotification")
+        require(isinstance(outcome, kind), f"came out as {type(outcome).__name__}")
     else:
         require(isinstance(notification, RefundNotification), "is no RefundNotification")
         require(isinstance(outcome, Refunded), f"came out as {type(outcome).__name__}")
     if isinstance(notification, RefundNotification):
         require(notification.payment_reference == told.payment_reference, "is of another payment")
-    if isinstance(notification, PaymentNotification | RefundNotification):
+    if not isinstance(notification, OtherNotification):
         require(notification.reference == told.reference, "tells another number")
     if isinstance(outcome, Succeeded | Refunded):
         require(outcome.amount == told.amount, f"tells {outcome.amount} for {told.amount}")

@@ -6,8 +6,10 @@ from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import cases, promise
 from qiao.channels.conformance.trials import (
     Trial,
+    agreement_trials,
     authorization_trials,
     capture_trials,
+    charge_trial,
     implemented,
     payment_trial,
     products,
@@ -61,12 +63,27 @@ def _captures(harness: ConformanceHarness) -> list[Ask]:
     ]
 
 
+def _charges(harness: ConformanceHarness) -> list[Ask]:
+    amount = harness.money()
+    if not implemented(harness.channel, Capability.AGREEMENTS):
+        return []
+
+    def about(place: int) -> Ask:
+        return lambda count: agreement_trials(harness, amount, count=count)[place]
+
+    signing = range(len(harness.channel.manifest.agreement_products))
+    return [
+        lambda count: charge_trial(harness, amount, count=count),
+        *(about(place) for place in (*signing, -1)),
+    ]
+
+
 def _numbers(
     harness: ConformanceHarness, trial: Trial, channel: Channel, *, later_seconds: int = 0
 ) -> set[tuple[str, str]]:
     """What carries an effect, by the channel's name of it and our number on the wire."""
     told = trial.told(Status.PENDING)
-    if trial.situation.verb in (Verb.CAPTURE, Verb.VOID):
+    if trial.situation.verb in (Verb.CAPTURE, Verb.VOID, Verb.END_AGREEMENT):
         told = trial.situation
     result = trial.run(harness, told, channel=channel, later_seconds=later_seconds)
     require(result.error is None, f"came out as {result}")
@@ -117,10 +134,15 @@ def check_capture_numbers_are_stable(harness: ConformanceHarness) -> None:
     _require_stable(harness, _captures(harness))
 
 
-@promise("two payments, refunds, captures or transfers never share a number")
+@promise("an agreement, or a charge by one, that is sent again carries the same number")
+def check_charge_numbers_are_stable(harness: ConformanceHarness) -> None:
+    _require_stable(harness, _charges(harness))
+
+
+@promise("two payments, refunds, captures, charges or transfers never share a number")
 def check_numbers_are_kept_apart(harness: ConformanceHarness) -> None:
     with cases() as tried:
-        asks = (_payments, _refunds, _captures, _outgoing)
+        asks = (_payments, _refunds, _captures, _charges, _outgoing)
         for ask in (ask for of_kind in asks for ask in of_kind(harness)):
             with tried.case(ask(1).title):
                 one, other = (_numbers(harness, ask(count), harness.channel) for count in (1, 2))

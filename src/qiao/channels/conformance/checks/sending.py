@@ -24,7 +24,14 @@ from qiao.channels.interface import Capability, Channel, PayerIdentity
 from qiao.channels.requests import Context, PaymentRequest, RefundRequest
 from qiao.channels.wire import HttpRequest, Operation
 from qiao.domain.errors import InvalidInput
-from qiao.domain.outcomes import FormPost, PaymentOutcome, Pending, Redirect, RefundOutcome
+from qiao.domain.outcomes import (
+    AgreementPending,
+    FormPost,
+    PaymentOutcome,
+    Pending,
+    Redirect,
+    RefundOutcome,
+)
 
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VISIBLE: Final = re.compile(r"[\x21-\x7e]+")
@@ -58,7 +65,7 @@ def check_requests_stay_at_the_gateway(harness: ConformanceHarness) -> None:
 
 def _urls(result: Run) -> list[str]:
     urls = [request.url for request in result.requests]
-    if not urls and isinstance(result.outcome, Pending):
+    if not urls and isinstance(result.outcome, Pending | AgreementPending):
         action = result.outcome.action
         if isinstance(action, Redirect | FormPost):
             urls.append(action.url)

@@ -4,7 +4,8 @@
 the suite's own tests can break each promise once; read it before you write a channel of your own.
 """
 
-from qiao.channels.conformance.example.channel import MANIFEST, ToyChannel, ToySettings
+from qiao.channels.conformance.example.channel import ToyChannel
 from qiao.channels.conformance.example.harness import ToyHarness
+from qiao.channels.conformance.example.wire import MANIFEST, ToySettings
 
 __all__ = ["MANIFEST", "ToyChannel", "ToyHarness", "ToySettings"]

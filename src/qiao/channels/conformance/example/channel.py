@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
-import msgspec
-
+from qiao.channels.conformance.example.agreements import ToyAgreements
 from qiao.channels.conformance.example.codec import (
     Document,
     moment,
@@ -18,8 +17,7 @@ from qiao.channels.conformance.example.codec import (
 from qiao.channels.conformance.example.sharing import ToySharing
 from qiao.channels.conformance.example.signing import in_time, signed_by, signed_headers
 from qiao.channels.interface import (
-    Capability,
-    Manifest,
+    AgreementNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -27,6 +25,7 @@ from qiao.channels.interface import (
     StatementEntry,
 )
 from qiao.channels.requests import (
+    AgreementCharge,
     AuthorizationQuery,
     CaptureQuery,
     CaptureRequest,
@@ -40,13 +39,10 @@ from qiao.channels.requests import (
     TransferQuery,
     TransferRequest,
 )
-from qiao.channels.settings import Secret, Settings
-from qiao.channels.wire import HttpMessage, HttpReply, HttpRequest, HttpResponse, Operation
+from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.errors import (
-    AnswerForged,
     AnswerUnreadable,
     InvalidInput,
-    InvalidSettings,
     NotificationRejected,
 )
 from qiao.domain.money import Money
@@ -73,42 +69,12 @@ from qiao.domain.outcomes import (
     Unknown,
 )
 
-MANIFEST: Final = Manifest(
-    id="toy",
-    name={"en": "Toy", "zh": "玩具"},
-    products=frozenset({Product.QR, Product.CODE, Product.PAGE}),
-    currencies=frozenset({"CNY", "JPY", "KWD"}),
-    capabilities=frozenset(Capability),
-    authorization_products=frozenset({Product.QR, Product.CODE}),
-    min_minor=1,
-    max_minor=100_000_000,
-    documentation_url="https://toy.example/docs",
-)
 _REFERENCE: Final = re.compile(r"[0-9a-zA-Z]{6,32}", re.ASCII)
 _AUTH_CODE: Final = re.compile(r"[0-9]{16,24}", re.ASCII)
-_MIN_KEY_CHARACTERS: Final = 32
 
 
-class ToySettings(Settings, frozen=True):
-    """One account at Toy. ``gateway`` is its origin."""
-
-    gateway: str
-    merchant: str
-    app: str
-    key: Secret
-
-
-class ToyChannel(ToySharing):
+class ToyChannel(ToyAgreements, ToySharing):
     """One account at Toy."""
-
-    manifest: Manifest = MANIFEST
-
-    def __init__(self, settings: ToySettings) -> None:
-        if len(settings.key) != _MIN_KEY_CHARACTERS:
-            raise InvalidSettings(
-                "not a key of 32 characters", field="settings.key", remedy="copy the whole key"
-            )
-        self.settings = settings
 
     # Payments
 
@@ -207,6 +173,18 @@ class ToyChannel(ToySharing):
         if "qr" in answer:
             return QrCode(content=text(answer, "qr"))
         return AwaitCustomer()
+
+    def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
+        fields = self.charge_fields(request, context)
+        answer = yield from self.ask("POST", "/charges", fields, context)
+        return self.payment_outcome(answer, request.reference, request.amount)
+
+    def charge_fields(self, request: AgreementCharge, _: Context) -> dict[str, str]:
+        """What Toy wants to know of a charge; raises InvalidInput."""
+        return {
+            **self.amount_fields(request.reference, request.amount),
+            "agreement": request.agreement_reference,
+        }
 
     # Authorizations and captures
 
@@ -384,6 +362,9 @@ class ToyChannel(ToySharing):
     def read_notification(self, told: Document) -> Notification:
         """Raises AnswerUnreadable for a message that is not ours or lacks its fields."""
         event, kind, reference = text(told, "event"), text(told, "kind"), text(told, "reference")
+        if kind == "agreement":
+            outcome = self.agreement_outcome(told, reference, notified=True)
+            return AgreementNotification(id=event, reference=reference, outcome=outcome)
         if kind not in ("payment", "refund"):
             return OtherNotification(id=event, kind=kind)
         amount = money(told)
@@ -399,66 +380,3 @@ class ToyChannel(ToySharing):
 
     def acknowledge(self, *, accepted: bool) -> HttpReply:
         return HttpReply(status=200 if accepted else 400, body=b"ok" if accepted else b"no")
-
-    # The wire
-
-    def ask(
-        self, method: str, target: str, fields: Mapping[str, str] | None, context: Context
-    ) -> Operation[Document]:
-        """One request and its answer; raises AnswerForged, AnswerUnreadable."""
-        response = yield self.request(method, target, fields, context)
-        return self.read_answer(response, context)
-
-    def request(
-        self, method: str, target: str, fields: Mapping[str, str] | None, context: Context
-    ) -> HttpRequest:
-        """A signed request; without ``fields`` it is a question."""
-        body = b"" if fields is None else msgspec.json.encode(fields)
-        message = f"{method}\n{target}\n{body.decode()}"
-        return HttpRequest(
-            method=method,
-            url=self.settings.gateway + target,
-            headers={
-                "x-toy-merchant": self.settings.merchant,
-                **signed_headers(self.settings.key, message, context),
-            },
-            body=body,
-            effect=fields is not None,
-        )
-
-    def read_answer(self, response: HttpResponse, context: Context) -> Document:
-        """Raises AnswerForged, AnswerUnreadable."""
-        if not self.answer_is_authentic(response, context):
-            raise AnswerForged
-        return read_document(response.body)
-
-    def answer_is_authentic(self, response: HttpResponse, context: Context) -> bool:
-        body = response.body.decode("latin-1")
-        fresh = in_time(response.headers, context.now())
-        return fresh and signed_by(self.settings.key, response.headers, body)
-
-    def amount_fields(self, reference: str, amount: Money) -> dict[str, str]:
-        """Raises InvalidInput for a currency that Toy does not take."""
-        self.check_currency(amount)
-        return {
-            "merchant": self.settings.merchant,
-            "app": self.settings.app,
-            "reference": reference,
-            "amount": amount.to_major(),
-            "currency": amount.currency,
-        }
-
-    def check_currency(self, amount: Money) -> None:
-        if amount.currency not in self.manifest.currencies:
-            raise InvalidInput("not a currency of Toy", field="currency", remedy="give CNY")
-
-    def check_ours(self, answer: Document, reference: str) -> None:
-        """Raises AnswerUnreadable for an answer about another account or number."""
-        ours = (self.settings.merchant, self.settings.app, reference)
-        if (text(answer, "merchant"), text(answer, "app"), text(answer, "reference")) != ours:
-            raise AnswerUnreadable("the answer is about something else")
-
-    def check_amount(self, answer: Document, amount: Money) -> None:
-        """Raises AnswerUnreadable for another amount than was asked about."""
-        if money(answer) != amount:
-            raise AnswerUnreadable("the answer is about another amount")

@@ -9,7 +9,8 @@ from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
-from qiao.channels.conformance.example.channel import MANIFEST, ToyChannel, ToySettings
+from qiao.channels.conformance.example.channel import ToyChannel
+from qiao.channels.conformance.example.wire import MANIFEST, ToySettings
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.vocabulary import (
     Account,
@@ -40,6 +41,7 @@ _WORDS: Final = {
     Status.SYSTEM_ERROR: "system_error",
     Status.UNRECOGNISED: "levitating",
 }
+_AGREEMENTS: Final = (Verb.SIGN, Verb.QUERY_AGREEMENT, Verb.END_AGREEMENT)
 _DECIMALS: Final = {"JPY": 0, "KWD": 3}
 _STATEMENT: Final = b"""\
 kind,reference,refund_reference,channel_reference,amount,currency,fee_minor,time
@@ -123,6 +125,9 @@ class ToyHarness(ConformanceHarness):
     def refund_notification(self, situation: Situation) -> HttpMessage:
         return self._notification("refund", situation)
 
+    def agreement_notification(self, situation: Situation) -> HttpMessage:
+        return self._notification("agreement", situation)
+
     def _notification(self, kind: str, situation: Situation) -> HttpMessage:
         told = {"event": f"E{situation.event}", "kind": kind, **self._document(situation)}
         if situation.status is Status.EMPTY:
@@ -136,8 +141,11 @@ class ToyHarness(ConformanceHarness):
             return {}
         holds = situation.verb in (Verb.AUTHORIZE, Verb.QUERY_AUTHORIZATION)
         held = holds and situation.status is Status.SUCCEEDED
+        word = "held" if held else _WORDS[situation.status]
+        if situation.verb in _AGREEMENTS:
+            word = {"paid": "signed", "closed": "ended"}.get(word, word)
         told = {
-            "status": "held" if held else _WORDS[situation.status],
+            "status": word,
             "merchant": _MERCHANTS[situation.account],
             "app": "a-2" if situation.account is Account.OTHER_APP else "a-1",
             "reference": situation.reference,
@@ -151,7 +159,7 @@ class ToyHarness(ConformanceHarness):
             "path": "/files/2026-01-14",
             "code": "NOT_ENOUGH",
         }
-        asks = situation.verb in (Verb.CREATE, Verb.AUTHORIZE)
+        asks = situation.verb in (Verb.CREATE, Verb.AUTHORIZE, Verb.SIGN)
         if asks and situation.product != "code":
             told["qr"] = "toy://pay/1"
         return told

@@ -6,6 +6,9 @@ from typing import Final
 
 from qiao.channels.interface import Capability, Notification, StatementEntry
 from qiao.channels.requests import (
+    AgreementCharge,
+    AgreementQuery,
+    AgreementRequest,
     Context,
     PaymentQuery,
     PaymentRequest,
@@ -17,11 +20,19 @@ from qiao.channels.wechat import channel as v3
 from qiao.channels.wechat import oauth
 from qiao.channels.wechat.settings import WechatV2Settings
 from qiao.channels.wechat.statements import parse_statement
-from qiao.channels.wechat.v2 import notifications, payments, products, refunds, statements
+from qiao.channels.wechat.v2 import (
+    agreements,
+    notifications,
+    payments,
+    products,
+    refunds,
+    statements,
+)
 from qiao.channels.wechat.v2.account import Account
 from qiao.channels.wechat.v2.gateway import Gateway
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
-from qiao.domain.outcomes import PaymentOutcome, RefundOutcome
+from qiao.crypto.keyed_digest import KeyedDigest
+from qiao.domain.outcomes import AgreementOutcome, PaymentOutcome, RefundOutcome
 
 MANIFEST: Final = replace(
     v3.MANIFEST,
@@ -36,6 +47,15 @@ MANIFEST: Final = replace(
 Its transfers (/mmpaymkttransfers/…) are closed to merchants who did not have them before, and its
 profit sharing (/secapi/pay/profitsharing) is left to API v3, which takes the same payments.
 """
+
+
+MANIFEST_WITH_AGREEMENTS: Final = replace(
+    MANIFEST,
+    capabilities=MANIFEST.capabilities | {Capability.AGREEMENTS},
+    agreement_products=agreements.PRODUCTS,
+)
+"""Of a merchant on MD5: the documentation of 委托代扣 knows no other signature. Service providers'
+addresses (/papay/partner/…) are not there."""
 
 
 class WechatV2Channel:
@@ -99,3 +119,33 @@ class WechatV2Channel:
     def parse_statement(self, statement: bytes) -> Sequence[StatementEntry]:
         """Read the bill, whose columns are API v3's."""
         return parse_statement(statement)
+
+
+class WechatV2AgreementsChannel(WechatV2Channel):
+    """The same, and agreements (委托代扣); see ``MANIFEST_WITH_AGREEMENTS``."""
+
+    manifest = MANIFEST_WITH_AGREEMENTS
+
+    def sign(self, request: AgreementRequest, context: Context) -> Operation[AgreementOutcome]:
+        """Where the customer signs; see :func:`.agreements.sign`."""
+        return agreements.sign(self._gateway, request, context)
+
+    def query_agreement(
+        self, query: AgreementQuery, context: Context
+    ) -> Operation[AgreementOutcome]:
+        """Ask whether it is signed; see :func:`.agreements.query_agreement`."""
+        return agreements.query_agreement(self._gateway, query, context)
+
+    def end_agreement(self, query: AgreementQuery, context: Context) -> Operation[AgreementOutcome]:
+        """End it; see :func:`.agreements.end_agreement`."""
+        return agreements.end_agreement(self._gateway, query, context)
+
+    def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
+        """Take money by it; see :func:`.agreements.charge`."""
+        return agreements.charge(self._gateway, request, context)
+
+
+def open_channel(settings: WechatV2Settings) -> WechatV2Channel:
+    """The channel of one account, with agreements where its merchant can have them."""
+    can_have_them = settings.sign_type is KeyedDigest.MD5 and settings.sub_mchid is None
+    return (WechatV2AgreementsChannel if can_have_them else WechatV2Channel)(settings)

@@ -53,6 +53,12 @@ PAYMENT_DECLINES: Final = _table(
         "declined": "TRADEERROR",
     }
 )
+CONTRACT_NOT_FOUND: Final = frozenset({"CONTRACTNOTEXIST"})
+CHARGE_DECLINES: Final[Mapping[str, str]] = {
+    **PAYMENT_DECLINES,
+    **dict.fromkeys(CONTRACT_NOT_FOUND, "agreement_ended"),
+}
+"""Of a charge by an agreement (申请扣款)."""
 DOUBTFUL_DECLINES: Final = frozenset({"INVALIDREQUEST"})
 """Said of a wrong request and of a repeated one (重复请求支付) alike: look for the order first."""
 REFUND_REFUSALS: Final = _table(

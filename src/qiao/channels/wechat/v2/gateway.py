@@ -88,9 +88,13 @@ class Gateway:
         context: Context,
         *,
         effect: bool = True,
+        bare: bool = False,
     ) -> Operation[Answer]:
-        """Ask and read the answer. ``None`` and empty values are left out."""
-        response = yield self.request(path, fields, context, effect=effect)
+        """Ask and read the answer. ``None`` and empty values are left out.
+
+        ``bare``: without nonce_str and sign_type, which some addresses do not know.
+        """
+        response = yield self.request(path, fields, context, effect=effect, bare=bare)
         return self.read(response)
 
     def request(
@@ -100,6 +104,7 @@ class Gateway:
         context: Context,
         *,
         effect: bool,
+        bare: bool = False,
         timeout_seconds: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> HttpRequest:
         """The signed request, over mutual TLS where it moves money back. Raises InvalidInput."""
@@ -109,8 +114,8 @@ class Gateway:
             "mch_id": settings.mchid,
             "sub_appid": settings.sub_appid,
             "sub_mch_id": settings.sub_mchid,
-            "nonce_str": context.nonce(),
-            "sign_type": settings.sign_type.value,
+            "nonce_str": None if bare else context.nonce(),
+            "sign_type": None if bare else settings.sign_type.value,
             **fields,
         }
         given = {name: text for name, text in told.items() if text}

@@ -6,12 +6,21 @@ Source: facts of WeChat Pay's API v2 on notifications (支付结果通知, 退�
 from collections.abc import Mapping
 from typing import Final
 
-from qiao.channels.interface import Notification, PaymentNotification, RefundNotification
+from qiao.channels.interface import (
+    AgreementNotification,
+    Notification,
+    OtherNotification,
+    PaymentNotification,
+    RefundNotification,
+)
 from qiao.channels.wechat.v2.account import Account
+from qiao.channels.wechat.v2.agreements import notified
 from qiao.channels.wechat.v2.codec import read
+from qiao.channels.wechat.v2.codes import CHARGE_DECLINES
 from qiao.channels.wechat.v2.gateway import (
     expect,
     expect_merchant,
+    loose,
     rejected,
     signature_problem,
     text_of,
@@ -22,6 +31,7 @@ from qiao.channels.wechat.v2.texts import money_from
 from qiao.channels.wire import HttpMessage, HttpReply
 from qiao.crypto.aes import DecryptionFailed, decrypt_ecb
 from qiao.domain.errors import AnswerUnreadable, NotificationRejected
+from qiao.domain.outcomes import Declined
 
 ACCEPTED: Final = (
     b"<xml><return_code><![CDATA[SUCCESS]]></return_code>"
@@ -48,6 +58,10 @@ def authenticate(account: Account, message: HttpMessage) -> Notification:
         problem = signature_problem(account, fields)
         if problem is not None:
             raise NotificationRejected(problem)
+        if "change_type" in fields:
+            return _agreement(account, fields)
+        if "contract_id" in fields and fields.get("result_code") == "FAIL":
+            return _refused_charge(account, fields)
         return _payment(account, fields)
     except AnswerUnreadable as error:
         raise rejected(error) from None
@@ -57,6 +71,35 @@ def acknowledge(*, accepted: bool) -> HttpReply:
     """SUCCESS, or FAIL so that WeChat Pay tells it again."""
     body = ACCEPTED if accepted else REFUSED
     return HttpReply(status=200, content_type="text/xml; charset=utf-8", body=body)
+
+
+def _agreement(account: Account, fields: Mapping[str, str]) -> Notification:
+    """Raises AnswerUnreadable."""
+    outcome = notified(account, fields)
+    change = fields["change_type"]
+    id_ = f"{text_of(fields, 'contract_id')}.{change}.{fields.get('operate_time', '')}"
+    if outcome is None:
+        return OtherNotification(id=id_, kind=f"change_type {change}")
+    return AgreementNotification(
+        id=id_, reference=text_of(fields, "contract_code"), outcome=outcome
+    )
+
+
+def _refused_charge(account: Account, fields: Mapping[str, str]) -> Notification:
+    """扣款结果通知 of a charge by an agreement that came to nothing; raises AnswerUnreadable."""
+    expect(fields, {"return_code": "SUCCESS"})
+    expect_merchant(account, fields)
+    code = loose(text_of(fields, "err_code"))
+    reference = text_of(fields, "out_trade_no")
+    id_ = f"{reference}.{code}"
+    if code not in CHARGE_DECLINES:
+        return OtherNotification(id=id_, kind="charge refused")
+    declined = Declined(
+        code=CHARGE_DECLINES[code],
+        channel_code=code,
+        channel_message=fields.get("err_code_des", ""),
+    )
+    return PaymentNotification(id=id_, reference=reference, outcome=declined)
 
 
 def _payment(account: Account, fields: Mapping[str, str]) -> PaymentNotification:

@@ -29,14 +29,21 @@ from qiao.domain.outcomes import (
 PAID: Final = frozenset({"SUCCESS", "REFUND"})
 WAITING: Final = frozenset({"NOTPAY", "USERPAYING", "ACCEPT"})
 ENDED: Final = frozenset({"CLOSED", "REVOKED"})
+FAILED: Final = frozenset({"PAYERROR", "PAY_FAIL"})
+"""The second of what was charged by an agreement, whose waiting is ACCEPT until the notice is over.
+"""
 
 
 def query_payment(
     gateway: Gateway, query: PaymentQuery, context: Context
 ) -> Operation[PaymentOutcome]:
-    """Ask for the order's state."""
+    """Ask for the order's state. What an agreement was charged for is asked for elsewhere.
+
+    Source: https://pay.weixin.qq.com/doc/v2/merchant/4013894074 (查询订单, paporderquery).
+    """
     asked = {"out_trade_no": check_reference(query.reference)}
-    answer = yield from gateway.call("/pay/orderquery", asked, context, effect=False)
+    path = "/pay/paporderquery" if query.by_agreement else "/pay/orderquery"
+    answer = yield from gateway.call(path, asked, context, effect=False)
     if answer.code in NOT_FOUND:
         return NotFound()
     if not answer.succeeded:
@@ -94,7 +101,7 @@ def outcome_of(account: Account, fields: Mapping[str, str], query: PaymentQuery)
         return Pending(action=AwaitCustomer(), channel_reference=trade)
     if state in ENDED:
         return Closed(channel_reference=trade)
-    if state == "PAYERROR":
+    if state in FAILED:
         text = fields.get("trade_state_desc", "")
         return Declined(code="declined", channel_code=state, channel_message=text)
     raise AnswerUnreadable("there is a trade_state that Qiao does not know")

@@ -14,6 +14,7 @@ from qiao.simulators.kit.scenarios import Scenario, scenario_of
 from qiao.simulators.wechat.api import FAULTS_OF
 from qiao.simulators.wechat.codec import Refusal
 from qiao.simulators.wechat.credentials import Merchant
+from qiao.simulators.wechat.v2 import papay
 from qiao.simulators.wechat.v2.codec import Failure, Refused, Request
 from qiao.simulators.wechat.v2.methods import METHODS, PRODUCTS, Method, refused
 
@@ -31,14 +32,15 @@ CALL_AGAIN: Final = Refused("SYSTEMERROR", "系统错误", recall="Y")
 
 
 class Api:
-    """Every address under ``/pay`` and ``/secapi``."""
+    """Every address under ``/pay``, ``/papay`` and ``/secapi``."""
 
     def __init__(self, simulator: "Simulator") -> None:
         self._simulator = simulator
         self._seen: set[tuple[str, str]] = set()
 
     def routes(self) -> list[web.RouteDef]:
-        methods = [web.post(path, self._handler(*method)) for path, method in METHODS.items()]
+        every = {**METHODS, **papay.METHODS}
+        methods = [web.post(path, self._handler(*method)) for path, method in every.items()]
         return [*methods, web.post("/pay/downloadbill", self._bill)]
 
     def _handler(self, operation: str, method: Method) -> Callable[[web.Request], Any]:
@@ -47,7 +49,8 @@ class Api:
             if mutual and _certificate(http) is None:
                 return web.Response(status=400, text=NO_CERTIFICATE, content_type="text/html")
             try:
-                request = self._simulator.v2.read(await http.read())
+                bare = http.path.startswith("/papay/")
+                request = self._simulator.v2.read(await http.read(), bare=bare)
                 fault = self._take_fault(operation, request)
                 kind = fault.kind if fault else None
                 told = (CALL_AGAIN if operation == "reverse" else SYSTEM_ERROR).fields()
@@ -85,7 +88,7 @@ class Api:
         if taken or not (total.isascii() and total.isdigit()):
             return taken
         scenario = scenario_of(int(total))
-        if operation.startswith("create."):
+        if operation.startswith("create.") or operation == "charge":
             kind, key = FAULTS_OF.get(scenario) if scenario else None, fields.get("out_trade_no")
         elif operation == "refund" and scenario is Scenario.REFUND_ANSWER_LOST:
             kind, key = FaultKind.LOSE_ANSWER, f"refund:{fields.get('out_refund_no')}"

@@ -18,7 +18,8 @@ from qiao.simulators.wechat.credentials import Credentials, Merchant
 MD5: Final = "MD5"
 HMAC_SHA256: Final = "HMAC-SHA256"
 NUMBERS: Final = ("_fee", "_count")
-REQUIRED: Final = ("appid", "mch_id", "nonce_str", "sign")
+BARE: Final = ("appid", "mch_id", "sign")
+REQUIRED: Final = (*BARE, "nonce_str")
 
 
 class Failure(Exception):
@@ -73,10 +74,14 @@ class Codec:
     def __init__(self, credentials: Credentials) -> None:
         self._merchants = {one.mchid: one for one in credentials.merchants.values()}
 
-    def read(self, body: bytes) -> Request:
-        """Who asks, and what. Raises Failure."""
-        fields = {name: text for name, text in parse(body).items() if text}
-        for name in REQUIRED:
+    def read(self, body: bytes, *, bare: bool = False) -> Request:
+        """Who asks, and what; ``bare`` where there is no nonce. Raises Failure."""
+        return self.check(parse(body), bare=bare)
+
+    def check(self, told: Mapping[str, str], *, bare: bool) -> Request:
+        """The same of what is read already. Raises Failure."""
+        fields = {name: text for name, text in told.items() if text}
+        for name in BARE if bare else REQUIRED:
             if name not in fields:
                 raise Failure(f"缺少参数{name}")
         merchant = self._merchants.get(fields["mch_id"])

@@ -49,7 +49,7 @@ def unified_order(simulator: "Simulator", request: Request) -> Fields:
         raise Refused("PARAM_ERROR", "JSAPI支付必须传openid")
     if kind == "MWEB" and "h5_info" not in request.text("scene_info", most=256):
         raise Failure("invalid scene_info")
-    order = simulator.book.make(_order(simulator, request, kind), simulator.clock.now())
+    order = simulator.book.make(order_of(simulator, request, kind), simulator.clock.now())
     told = {"result_code": "SUCCESS", "trade_type": kind, "prepay_id": order.prepay_id}
     if kind == "NATIVE":
         told["code_url"] = f"{simulator.base_url}/wallet/{order.token}"
@@ -60,7 +60,7 @@ def unified_order(simulator: "Simulator", request: Request) -> Fields:
 
 def micropay(simulator: "Simulator", request: Request) -> Fields:
     """The customer's payment code was scanned."""
-    order = _order(simulator, request, "MICROPAY")
+    order = order_of(simulator, request, "MICROPAY")
     code = request.text("auth_code", most=128)
     if (request.owner, order.out_trade_no) not in simulator.book.orders:
         simulator.book.use_code(code)
@@ -71,7 +71,11 @@ def micropay(simulator: "Simulator", request: Request) -> Fields:
 
 def order_query(simulator: "Simulator", request: Request) -> Fields:
     """The order, by WeChat Pay's number or by the merchant's."""
-    order = _found(simulator, request)
+    return order_view(_found(simulator, request))
+
+
+def order_view(order: Order) -> Fields:
+    """An order as it stands."""
     state = {"trade_state": str(order.state), "trade_state_desc": str(order.state)}
     if order.paid_at is not None:
         return {"result_code": "SUCCESS", **paid(order), **state}
@@ -222,7 +226,8 @@ def _found(simulator: "Simulator", request: Request) -> Order:
     raise Refused("ORDERNOTEXIST", "订单不存在")
 
 
-def _order(simulator: "Simulator", request: Request, kind: str) -> Order:
+def order_of(simulator: "Simulator", request: Request, kind: str) -> Order:
+    """The order that is asked for. Raises Failure."""
     now, number = simulator.clock.now(), request.text("out_trade_no", most=32)
     if not NUMBER.fullmatch(number):
         raise Failure("invalid out_trade_no")

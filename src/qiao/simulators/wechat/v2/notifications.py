@@ -16,15 +16,22 @@ if TYPE_CHECKING:
 HEADERS = {"Content-Type": "text/xml; charset=utf-8"}
 
 
-def payment_message(simulator: "Simulator", order: Order, sign_type: str, url: str) -> Message:
-    """Paid. Only what is not signed by MD5 names its algorithm."""
+def payment_message(
+    simulator: "Simulator",
+    order: Order,
+    sign_type: str,
+    url: str,
+    failure: Mapping[str, str] | None = None,
+) -> Message:
+    """Paid, or what a charge by a contract failed by. Only what is not signed by MD5 names its
+    algorithm."""
     merchant = simulator.merchant(order.mchid)
     told = {
         "return_code": "SUCCESS",
         "result_code": "SUCCESS",
         **identity(merchant),
         "sign_type": sign_type if sign_type == HMAC_SHA256 else "",
-        **paid(order),
+        **(failure or paid(order)),
     }
 
     def build(wrongly: bool) -> tuple[Mapping[str, str], bytes]:
