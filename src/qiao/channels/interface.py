@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from qiao.channels.diagnosis import Diagnosis
+from qiao.channels.disputes import Dispute, DisputeQuery, DisputeReply, DisputeSpan
 from qiao.channels.requests import (
     AuthorizationQuery,
     CaptureQuery,
@@ -31,6 +32,8 @@ from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     BindingOutcome,
+    DisputeOutcome,
+    NotFound,
     PaymentOutcome,
     RefundOutcome,
     SharingOutcome,
@@ -42,6 +45,7 @@ class Capability(StrEnum):
     """An optional interface; a channel declares it and implements the protocol of that name."""
 
     CODE_REVERSAL = "code_reversal"
+    DISPUTES = "disputes"
     PAYER_IDENTITY = "payer_identity"
     PROFIT_SHARING = "profit_sharing"
     SEPARATE_CAPTURE = "separate_capture"
@@ -88,14 +92,22 @@ class RefundNotification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeNotification:
+    """An authentic message that there is a dispute, or news of one: ask the channel for it."""
+
+    id: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherNotification:
-    """An authentic message that is about neither; kept, acknowledged, and nothing more."""
+    """An authentic message that is about none of these; kept, acknowledged, and nothing more."""
 
     id: str
     kind: str
 
 
-Notification = PaymentNotification | RefundNotification | OtherNotification
+Notification = PaymentNotification | RefundNotification | DisputeNotification | OtherNotification
 
 
 class EntryKind(StrEnum):
@@ -265,6 +277,26 @@ class ShareReceivers(Protocol):
     ) -> Operation[BindingOutcome]: ...
 
 
+class Disputes(Protocol):
+    """Customers complain, or have their bank take money back; the merchant answers in time."""
+
+    def list_disputes(self, span: DisputeSpan, context: Context) -> Operation[tuple[Dispute, ...]]:
+        """Every dispute of the span, without phones: notifications may be lost."""
+        ...
+
+    def query_dispute(self, query: DisputeQuery, context: Context) -> Operation[Dispute | NotFound]:
+        """The dispute as it is now, with the customer's phone where the channel tells it."""
+        ...
+
+    def reply_to_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Write to the customer. It is written once more when it is told again."""
+        ...
+
+    def finish_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Say that it is dealt with, and how."""
+        ...
+
+
 class Statements(Protocol):
     """The channel tells, a day later, what it booked."""
 
@@ -281,6 +313,12 @@ class Statements(Protocol):
 
 CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
     Capability.CODE_REVERSAL: ("reverse",),
+    Capability.DISPUTES: (
+        "list_disputes",
+        "query_dispute",
+        "reply_to_dispute",
+        "finish_dispute",
+    ),
     Capability.PAYER_IDENTITY: ("authorization_url", "identify"),
     Capability.PROFIT_SHARING: ("share_profit", "query_profit_sharing"),
     Capability.SEPARATE_CAPTURE: (

@@ -35,6 +35,7 @@ class IdKind(StrEnum):
     PROFIT_SHARE = "shr"
     SHARE_RETURN = "sre"
     SHARE_RECEIVER = "rcv"
+    DISPUTE = "dsp"
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"

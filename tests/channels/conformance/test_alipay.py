@@ -36,13 +36,13 @@ from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action, ClientParameters, Redirect
 from tests.channels.conformance.alipay_answers import (
-    SHARES,
+    ELSEWHERE,
     currency,
     failure,
     held,
     ok,
     only_yuan,
-    share_node,
+    other_node,
     yuan,
 )
 
@@ -61,6 +61,8 @@ SELLERS = {
 TRADE = "2026011522001400000000000001"
 SHARED_TRADE = "4200000000202601150000000001"
 QUESTIONS = {
+    "alipay.merchant.tradecomplain.batchquery",
+    "alipay.merchant.tradecomplain.query",
     "alipay.trade.query",
     "alipay.trade.fastpay.refund.query",
     "alipay.fund.trans.common.query",
@@ -225,8 +227,8 @@ class AlipayHarness(ConformanceHarness):
             return {}
         if told.status is Status.SYSTEM_ERROR:
             return {"code": "20000", "msg": "Service Unavailable", "sub_code": "isp.unknow-error"}
-        if told.verb in SHARES:
-            return share_node(method, asked, told, self.receiver)
+        if told.verb in ELSEWHERE:
+            return other_node(method, asked, told, self.receiver)
         match method:
             case _ if method.startswith("alipay.fund.auth."):
                 return held(method, told)

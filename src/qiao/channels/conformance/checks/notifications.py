@@ -23,6 +23,7 @@ from qiao.channels.conformance.vocabulary import (
 )
 from qiao.channels.interface import (
     Channel,
+    DisputeNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -254,7 +255,7 @@ def check_empty_notifications_decide_nothing(harness: ConformanceHarness) -> Non
 
 
 def _require_undecided(notification: Notification | None) -> None:
-    if notification is None or isinstance(notification, OtherNotification):
+    if notification is None or isinstance(notification, OtherNotification | DisputeNotification):
         return
     outcome = notification.outcome
     require(not isinstance(outcome, SETTLED), f"came out as {type(outcome).__name__}")

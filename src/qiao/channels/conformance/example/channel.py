@@ -15,6 +15,7 @@ from qiao.channels.conformance.example.codec import (
     read_statement,
     text,
 )
+from qiao.channels.conformance.example.disputes import ToyDisputes
 from qiao.channels.conformance.example.sharing import ToySharing
 from qiao.channels.conformance.example.signing import in_time, signed_by, signed_headers
 from qiao.channels.interface import (
@@ -98,7 +99,7 @@ class ToySettings(Settings, frozen=True):
     key: Secret
 
 
-class ToyChannel(ToySharing):
+class ToyChannel(ToySharing, ToyDisputes):
     """One account at Toy."""
 
     manifest: Manifest = MANIFEST
