@@ -28,6 +28,10 @@ Verb = Literal[
     "query_profit_sharing",
     "return_share",
     "query_share_return",
+    "list_disputes",
+    "query_dispute",
+    "reply_to_dispute",
+    "finish_dispute",
     "bind_receiver",
     "unbind_receiver",
 ]

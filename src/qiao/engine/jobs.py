@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from qiao.domain.outcomes import Closed, NotFound
-from qiao.engine import captures, holds, movements, transfer_work
+from qiao.engine import captures, disputes, holds, movements, transfer_work
 from qiao.engine.attempts import ask, attempt_of_id, slowest, watch_seconds
 from qiao.engine.calls import call
 from qiao.engine.closing import held_for_seconds, is_over, try_to_close
@@ -142,6 +142,21 @@ async def _work_share_return(engine: Engine, job: Job) -> Verdict:
     return Again(after_seconds=_pace(job, engine.now()))
 
 
+async def _look_at_dispute(engine: Engine, job: Job) -> Verdict:
+    account_id, _, number = job.subject_id.partition(":")
+    account = await engine.accounts.of_id(job.merchant_id, account_id)
+    if await disputes.look(engine, account, number) is not None:
+        return Done()
+    if engine.now() > job.created_at + GIVE_UP_AFTER:
+        return Abandon(reason="the channel has not told the dispute for days")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _remind_of_dispute(engine: Engine, job: Job) -> Verdict:
+    left = await disputes.remind(engine, job.merchant_id, job.subject_id)
+    return Done() if left is None else Again(after_seconds=left)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -151,6 +166,8 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_transfer": _work_transfer,
     "work_profit_share": _work_profit_share,
     "work_share_return": _work_share_return,
+    "look_at_dispute": _look_at_dispute,
+    "remind_of_dispute": _remind_of_dispute,
 }
 
 

@@ -23,6 +23,7 @@ class KeyScope(StrEnum):
     REFUNDS_WRITE = "refunds:write"
     PROFIT_SHARES_WRITE = "profit_shares:write"
     TRANSFERS_WRITE = "transfers:write"
+    DISPUTES_WRITE = "disputes:write"
     LEDGER_READ = "ledger:read"
     WEBHOOKS_WRITE = "webhooks:write"
     AUDIT_READ = "audit:read"

@@ -1,5 +1,5 @@
 -- Reading the ledger. It is written by the statements that change a state, in payments.sql,
--- captures.sql, refunds.sql, transfers.sql and profit_shares.sql; nothing else writes it.
+-- captures.sql, refunds.sql, transfers.sql, profit_shares.sql and disputes.sql; nothing else writes it.
 
 -- name: balances
 -- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything).
@@ -40,8 +40,8 @@ GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: wrong_entries
--- What the books should hold, said again from the payments', transfers' and shares' own rows, against
--- what they hold: every entry that is missing, or that nothing accounts for.
+-- What the books should hold, said again from the payments', transfers', shares' and disputes' own rows,
+-- against what they hold: every entry that is missing, or that nothing accounts for.
 WITH expected AS (
   SELECT a.merchant_id, p.live, a.attempt_id AS subject_id, a.payment_id,
          'channel_receivable:' || a.account_id AS debit,
@@ -93,6 +93,15 @@ WITH expected AS (
   JOIN profit_share s ON s.merchant_id = r.merchant_id AND s.share_id = r.share_id
   JOIN attempt a ON a.merchant_id = s.merchant_id AND a.attempt_id = s.attempt_id
   WHERE r.state = 'succeeded'
+  UNION ALL
+  SELECT d.merchant_id, d.live, d.dispute_id, d.payment_id, entry.debit, entry.credit, entry.minor,
+         d.currency
+  FROM dispute d, LATERAL (VALUES
+    ('chargebacks', 'channel_receivable:' || d.account_id, d.withdrawn_minor),
+    ('channel_receivable:' || d.account_id, 'chargebacks', d.returned_minor),
+    ('merchant_payable', 'chargebacks', d.charged_minor)
+  ) AS entry (debit, credit, minor)
+  WHERE entry.minor > 0
 ), difference AS (
   SELECT merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency,
          sum(wanted) AS missing
