@@ -13,6 +13,7 @@ from qiao.cli.audit import audit
 from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
+from qiao.cli.disputes import disputes
 from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
 from qiao.cli.limits import limit
@@ -34,8 +35,8 @@ USAGE, FAILED, INTERRUPTED = 2, 1, 130
 app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
-    epilog="pay, query, capture, void, refund, close, transfer, profit-shares, listen and trigger "
-    "ask the server at QIAO_URL "
+    epilog="pay, query, capture, void, refund, close, transfer, profit-shares, disputes, listen "
+    "and trigger ask the server at QIAO_URL "
     "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
@@ -57,6 +58,9 @@ app.add_typer(
     name="profit-shares",
     help="Divide payments between receivers.",
     rich_help_panel="Pay",
+)
+app.add_typer(
+    disputes, name="disputes", help="Answer complaints and chargebacks.", rich_help_panel="Pay"
 )
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
 app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")

@@ -24,6 +24,7 @@ from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.audit import audit
+from qiao.web.api.disputes import disputes
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.profit_shares import profit_shares
@@ -108,7 +109,10 @@ def create_app(
         "/",
         route_handlers=[
             Router(
-                "/v1", route_handlers=[payments, profit_shares, transfers, ledger, webhooks, audit]
+                "/v1",
+                route_handlers=[
+                    *(payments, profit_shares, disputes, transfers, ledger, webhooks, audit)
+                ],
             ),
             simple,
         ],
