@@ -170,6 +170,11 @@ def test_what_is_held_and_what_is_paid_out(run: Run, server: str, tmp_path: Path
     for verb in ("show", "unbind"):
         refused = run("profit-shares", "receivers", verb, absent, **access)
         assert "no such receiver" in refused.stderr
+    assert told(run("disputes", "list", "--json", **access))["data"] == []
+    assert "kind" in run("disputes", "list", "--state", "closed", **access).stdout
+    absent = "dsp_01000000000000000000000000"
+    for asked in (["show", absent], ["reply", absent, "sorry"], ["finish", absent, "done"]):
+        assert "no such dispute" in run("disputes", *asked, **access).stderr
     wages = ("transfer", "new", "t-1", "3.00", "anna", "--channel", "bank")
     refused = run(*wages, "--description", "wages", **access)
     assert "there is no test account that pays out through 'bank'" in refused.stderr

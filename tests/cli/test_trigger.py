@@ -43,7 +43,7 @@ def test_what_is_refused(run: Run, access: dict[str, str]) -> None:
     live = told(run("key", "issue", access["merchant"], "--live", "--json"))["api_key"]
     for arguments, more, said in (
         (("payment.paid",), {"QIAO_API_KEY": live}, "with a test key only"),
-        (("payment.lost",), {}, "choose from: payment.closed"),
+        (("payment.lost",), {}, "choose from: dispute.created"),
         (("payment.paid", "--channel", "bank"), {}, "no test account at bank"),
         (("payment.paid", "--simulator", "http://127.0.0.1:1"), {}, "no simulator answers"),
         (("payment.paid",), {"QIAO_HOME": "/nonexistent"}, "no simulator answers"),

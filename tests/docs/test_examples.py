@@ -73,6 +73,7 @@ PRINTS: Final = {
     "docs/quick-start.md-0": "Send your customer to http",
     "docs/api.md-0": "open {'type': 'qr_code', 'content': 'http",
     "docs/capture.md-0": "open manual 0",
+    "docs/disputes.md-0": "",
     "docs/profit-sharing.md-0": "there is nothing to share: the payment is not paid",
     "docs/transfers.md-0": "succeeded",
     "docs/subscriptions.md-0": "pending show as a QR code: http",

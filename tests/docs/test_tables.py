@@ -16,6 +16,7 @@ from qiao.channels.settings import Settings
 from qiao.channels.wechat import WechatSettings
 from qiao.channels.wechat import channel_type as wechat
 from qiao.channels.wechat.codes import (
+    DISPUTE_REFUSALS,
     DOUBTFUL_REFUND_REFUSALS,
     DOUBTFUL_RETURN_REFUSALS,
     DOUBTFUL_SHARING_REFUSALS,
@@ -111,6 +112,7 @@ def test_wechat_refusals() -> None:
         DOUBTFUL_SHARING_REFUSALS,
         DOUBTFUL_RETURN_REFUSALS,
         RECEIVER_REFUSALS,
+        DISPUTE_REFUSALS,
     )
     shown = rows("docs/channels/wechat.md", "## Codes of refusals")
     assert set(names(shown)) == {meaning for table in tables for meaning in table.values()}

@@ -283,6 +283,31 @@ async def test_profit_sharing(
     )
 
 
+async def test_complaints(
+    open_sdk: OpenSdk, wechat_simulator: Simulator, wechat_http: aiohttp.ClientSession
+) -> None:
+    client = await open_client(open_sdk, wechat_simulator, "ordinary")
+    payer = {"auth_code": await new_code(wechat_http)}
+    scene = {"store_info": {"id": "0001"}}
+    paid = await client.pay("CODEPAY", "pay_000001", payer=payer, scene_info=scene)
+    complain = f"{wechat_simulator.base_url}/_control/payments/pay_000001/complain"
+    async with wechat_http.post(complain, json={"text": "凉了"}) as answer:
+        number = (await answer.json())["number"]
+    day = paid["success_time"][:10]
+    listed = await client.call("complaint_list_query", begin_date=day, end_date=day)
+    assert [one["complaint_id"] for one in listed["data"]] == [number]
+    one = await client.call("complaint_detail_query", complaint_id=number)
+    assert (one["complaint_detail"], one["complaint_state"]) == ("凉了", "PENDING")
+    said = {"complaint_id": number, "response_content": "抱歉"}
+    await client.call("complaint_response", **said, status=204)
+    await client.call("complaint_complete", complaint_id=number, status=204)
+    told = await client.call("complaint_history_query", complaint_id=number)
+    assert [line["operate_details"] for line in told["data"]] == ["凉了", "抱歉"]
+    one = await client.call("complaint_detail_query", complaint_id=number)
+    assert one["complaint_state"] == "PROCESSED"
+    await client.call("complaint_response", **said, status=400)
+
+
 async def test_platform_keys_change_under_the_sdk(
     open_sdk: OpenSdk, wechat_simulator: Simulator, wechat_http: aiohttp.ClientSession
 ) -> None:

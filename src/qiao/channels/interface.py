@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from qiao.channels.diagnosis import Diagnosis
+from qiao.channels.disputes import Dispute, DisputeQuery, DisputeReply, DisputeSpan
 from qiao.channels.requests import (
     AgreementCharge,
     AgreementQuery,
@@ -35,6 +36,8 @@ from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     AgreementOutcome,
     BindingOutcome,
+    DisputeOutcome,
+    NotFound,
     PaymentOutcome,
     RefundOutcome,
     SharingOutcome,
@@ -48,6 +51,7 @@ class Capability(StrEnum):
 
     AGREEMENTS = "agreements"
     CODE_REVERSAL = "code_reversal"
+    DISPUTES = "disputes"
     PAYER_IDENTITY = "payer_identity"
     PROFIT_SHARING = "profit_sharing"
     SEPARATE_CAPTURE = "separate_capture"
@@ -107,14 +111,28 @@ class AgreementNotification:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeNotification:
+    """An authentic message that there is a dispute, or news of one: ask the channel for it."""
+
+    id: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OtherNotification:
-    """An authentic message that is about none of them; kept, acknowledged, and nothing more."""
+    """An authentic message that is about none of these; kept, acknowledged, and nothing more."""
 
     id: str
     kind: str
 
 
-Notification = PaymentNotification | RefundNotification | AgreementNotification | OtherNotification
+Notification = (
+    PaymentNotification
+    | RefundNotification
+    | AgreementNotification
+    | DisputeNotification
+    | OtherNotification
+)
 
 
 class EntryKind(StrEnum):
@@ -312,6 +330,26 @@ class ShareReceivers(Protocol):
     ) -> Operation[BindingOutcome]: ...
 
 
+class Disputes(Protocol):
+    """Customers complain, or have their bank take money back; the merchant answers in time."""
+
+    def list_disputes(self, span: DisputeSpan, context: Context) -> Operation[tuple[Dispute, ...]]:
+        """Every dispute of the span, without phones: notifications may be lost."""
+        ...
+
+    def query_dispute(self, query: DisputeQuery, context: Context) -> Operation[Dispute | NotFound]:
+        """The dispute as it is now, with the customer's phone where the channel tells it."""
+        ...
+
+    def reply_to_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Write to the customer. It is written once more when it is told again."""
+        ...
+
+    def finish_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Say that it is dealt with, and how."""
+        ...
+
+
 class Statements(Protocol):
     """The channel tells, a day later, what it booked."""
 
@@ -329,6 +367,12 @@ class Statements(Protocol):
 CAPABILITY_PROTOCOLS: Mapping[Capability, tuple[str, ...]] = {
     Capability.AGREEMENTS: ("sign", "query_agreement", "end_agreement", "charge"),
     Capability.CODE_REVERSAL: ("reverse",),
+    Capability.DISPUTES: (
+        "list_disputes",
+        "query_dispute",
+        "reply_to_dispute",
+        "finish_dispute",
+    ),
     Capability.PAYER_IDENTITY: ("authorization_url", "identify"),
     Capability.PROFIT_SHARING: ("share_profit", "query_profit_sharing"),
     Capability.SEPARATE_CAPTURE: (

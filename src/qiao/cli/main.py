@@ -13,6 +13,7 @@ from qiao.cli.audit import audit
 from qiao.cli.backup import backup, restore
 from qiao.cli.channels import channel, channels
 from qiao.cli.demo import demo
+from qiao.cli.disputes import disputes
 from qiao.cli.doctor import doctor
 from qiao.cli.ledger import ledger
 from qiao.cli.limits import limit
@@ -39,7 +40,7 @@ app = typer.Typer(
     name="qiao",
     help="Qiao 桥: one bridge from an order to every way of paying.",
     epilog="pay, query, capture, void, refund, close, transfer, profit-shares, agreements, "
-    "subscriptions, listen and trigger ask the server at QIAO_URL "
+    "subscriptions, disputes, listen and trigger ask the server at QIAO_URL "
     "(http://127.0.0.1:8080) with the key in QIAO_API_KEY.",
     no_args_is_help=True,
     add_completion=False,
@@ -60,6 +61,7 @@ for name, group, text in (
     ("profit-shares", profit_shares, "Divide payments between receivers."),
     ("agreements", agreements, "What customers agreed to be charged."),
     ("subscriptions", subscriptions, "Charge by an agreement, every period."),
+    ("disputes", disputes, "Answer complaints and chargebacks."),
 ):
     app.add_typer(group, name=name, help=text, rich_help_panel="Pay")
 app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")

@@ -24,6 +24,7 @@ ELSEWHERE: Final = ("transfer.", "agreement.", "subscription.")
 NOT_HERE: Final = frozenset(
     {
         *(one for one in EVENT_TYPES if one.startswith("profit_share.")),
+        *("dispute.updated", "dispute.due_soon", "dispute.closed"),
         *("payment.authorized", "capture.failed"),
         *(event for event in EVENT_TYPES if event.startswith(ELSEWHERE)),
     }
@@ -111,7 +112,9 @@ class _Play:
         if not _simulated("POST", f"{control}/approve").is_success:
             raise NotTriggered(f"the simulated {self._channel} does not let the customer pay")
         paid = self._event("payment.paid")
-        if event != "payment.paid":
+        if event == "dispute.created":
+            _simulated("POST", f"{control}/complain", told=True)
+        elif event != "payment.paid":
             self._client.post(f"{path}/refunds", {})
         return paid if event == "payment.paid" else self._event(event)
 
@@ -195,9 +198,9 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _simulated(method: str, url: str) -> httpx.Response:
+def _simulated(method: str, url: str, **told: object) -> httpx.Response:
     try:
-        return httpx.request(method, url, trust_env=False)
+        return httpx.request(method, url, json=told or None, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise RequestFailed(f"no answer from {url} ({type(error).__name__})") from None
 

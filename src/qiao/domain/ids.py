@@ -37,6 +37,7 @@ class IdKind(StrEnum):
     SHARE_RECEIVER = "rcv"
     AGREEMENT = "agr"
     SUBSCRIPTION = "sub"
+    DISPUTE = "dsp"
     EVENT = "evt"
     JOB = "job"
     WEBHOOK_ENDPOINT = "whe"

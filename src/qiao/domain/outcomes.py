@@ -238,10 +238,25 @@ class AgreementEnded:
     ended_at: datetime | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeAnswered:
+    """The channel took what was said about a dispute."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeAnswerRefused:
+    """The channel did not take what was said about a dispute; nothing changed."""
+
+    code: str
+    channel_code: str
+    channel_message: str = ""
+
+
 PaymentOutcome = Succeeded | Authorized | Pending | Declined | Closed | NotFound | NotSent | Unknown
 RefundOutcome = Refunded | RefundPending | RefundRefused | NotFound | NotSent | Unknown
 TransferOutcome = Transferred | TransferPending | TransferRefused | NotFound | NotSent | Unknown
 SharingOutcome = TransferOutcome | PartlyShared
+DisputeOutcome = DisputeAnswered | DisputeAnswerRefused | NotSent | Unknown
 BindingOutcome = Bound | Unbound | BindingRefused | NotSent | Unknown
 AgreementOutcome = (
     AgreementPending

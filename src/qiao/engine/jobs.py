@@ -11,6 +11,7 @@ from qiao.domain.states import AgreementState
 from qiao.engine import (
     agreement_work,
     captures,
+    disputes,
     holds,
     movements,
     subscription_work,
@@ -197,6 +198,21 @@ async def _work_subscription(engine: Engine, job: Job) -> Verdict:
     return Done() if again is None else Again(after_seconds=again)
 
 
+async def _look_at_dispute(engine: Engine, job: Job) -> Verdict:
+    account_id, _, number = job.subject_id.partition(":")
+    account = await engine.accounts.of_id(job.merchant_id, account_id)
+    if await disputes.look(engine, account, number) is not None:
+        return Done()
+    if engine.now() > job.created_at + GIVE_UP_AFTER:
+        return Abandon(reason="the channel has not told the dispute for days")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _remind_of_dispute(engine: Engine, job: Job) -> Verdict:
+    left = await disputes.remind(engine, job.merchant_id, job.subject_id)
+    return Done() if left is None else Again(after_seconds=left)
+
+
 HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "query_attempt": _query_attempt,
     "close_payment": _close_payment,
@@ -210,6 +226,8 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     MAKE_PERIODS: _make_periods,
     "work_agreement": _work_agreement,
     "work_subscription": _work_subscription,
+    "look_at_dispute": _look_at_dispute,
+    "remind_of_dispute": _remind_of_dispute,
 }
 
 

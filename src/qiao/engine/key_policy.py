@@ -24,6 +24,7 @@ class KeyScope(StrEnum):
     PROFIT_SHARES_WRITE = "profit_shares:write"
     TRANSFERS_WRITE = "transfers:write"
     SUBSCRIPTIONS_WRITE = "subscriptions:write"
+    DISPUTES_WRITE = "disputes:write"
     LEDGER_READ = "ledger:read"
     ROUTING_READ = "routing:read"
     ROUTING_WRITE = "routing:write"

@@ -8,6 +8,7 @@ import structlog
 
 from qiao.channels.interface import (
     AgreementNotification,
+    DisputeNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -25,6 +26,7 @@ from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.refunds import settle_refund
 from qiao.engine.runtime import Engine
 from qiao.engine.settlement import settle, settle_at_once
+from qiao.store.outbox import enqueue
 from qiao.store.sql import load_statements
 from qiao.telemetry import metrics
 from qiao.telemetry.tracing import link_to, traced
@@ -77,6 +79,15 @@ async def _settle(engine: Engine, account: Account, notification: Notification) 
             await _settle_refund(engine, account, notification)
         case AgreementNotification():
             await _settle_agreement(engine, account, notification)
+        case DisputeNotification():
+            await enqueue(
+                engine.database,
+                merchant_id=account.merchant_id,
+                kind="look_at_dispute",
+                subject_id=f"{account.account_id}:{notification.number}",
+            )
+            await _note(engine, account, notification.id, "dispute", notification.number)
+            engine.wake()
         case OtherNotification():
             await _note(engine, account, notification.id, notification.kind, None)
 

@@ -8,7 +8,6 @@ that a test compares Qiao's books with.
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from qiao.channels.interface import (
     AgreementNotification,
     Capability,
     ChannelType,
+    DisputeNotification,
     Manifest,
     Notification,
     PaymentNotification,
@@ -25,8 +25,6 @@ from qiao.channels.interface import (
 )
 from qiao.channels.requests import (
     AgreementCharge,
-    AgreementQuery,
-    AgreementRequest,
     AuthorizationQuery,
     CaptureQuery,
     CaptureRequest,
@@ -34,13 +32,8 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
-    ProfitSharingQuery,
-    ProfitSharingRequest,
-    ReceiverRequest,
     RefundQuery,
     RefundRequest,
-    ShareReturnQuery,
-    ShareReturnRequest,
     TransferQuery,
     TransferRequest,
 )
@@ -50,36 +43,24 @@ from qiao.crypto.keyed_digest import hmac_sha256
 from qiao.domain.errors import InvalidInput, NotificationRejected
 from qiao.domain.money import Money
 from qiao.domain.outcomes import (
-    AgreementActive,
-    AgreementEnded,
-    AgreementOutcome,
-    AgreementPending,
     Authorized,
     AwaitCustomer,
-    BindingOutcome,
-    BindingRefused,
-    Bound,
     Closed,
     Declined,
     NotFound,
     NotSent,
-    PartlyShared,
     PaymentOutcome,
     Pending,
     QrCode,
     Refunded,
     RefundOutcome,
     RefundRefused,
-    ShareResult,
-    SharingOutcome,
     Succeeded,
     TransferOutcome,
-    TransferPending,
-    Transferred,
-    TransferRefused,
-    Unbound,
     Unknown,
 )
+from qiao.testing.bank_agreements import BankAgreements, mandate
+from qiao.testing.bank_wire import PAID_AT, BankDisputes, BankSharing, transferred
 from qiao.testing.vault import DECLINED_CODE, Bank, Order, Payout
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
 
@@ -99,7 +80,6 @@ __all__ = [
 ]
 
 Result = TypeVar("Result")
-PAID_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 CODES = {
     "poor": "insufficient_funds",
@@ -115,6 +95,7 @@ MANIFEST = Manifest(
         {
             Capability.AGREEMENTS,
             Capability.CODE_REVERSAL,
+            Capability.DISPUTES,
             Capability.PROFIT_SHARING,
             Capability.SEPARATE_CAPTURE,
             Capability.SHARE_RECEIVERS,
@@ -150,12 +131,12 @@ class ProcessDied(Exception):
     """Our process ended in the middle of a request: nothing after it happens."""
 
 
-class BankChannel:
+class BankChannel(BankAgreements, BankSharing, BankDisputes):
     """The bank's channel. Nothing in it knows about faults."""
 
     def __init__(self, settings: BankSettings) -> None:
         self._key = settings.key.encode()
-        self._branch = settings.branch
+        self.branch = settings.branch
 
     @property
     def manifest(self) -> Manifest:
@@ -164,7 +145,7 @@ class BankChannel:
     def create(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
         if request.product is Product.CODE and not request.auth_code:
             raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
-        answer = yield self._ask(
+        answer = yield self.ask(
             "create",
             reference=request.reference,
             amount=request.amount.minor,
@@ -175,18 +156,18 @@ class BankChannel:
         return _payment(request.reference, answer)
 
     def query(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield self._ask("query", reference=query.reference)))
+        return _payment(query.reference, (yield self.ask("query", reference=query.reference)))
 
     def close(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self.ask("close", reference=query.reference)))
 
     def reverse(self, query: PaymentQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _payment(query.reference, (yield self._ask("close", reference=query.reference)))
+        return _payment(query.reference, (yield self.ask("close", reference=query.reference)))
 
     def authorize(self, request: PaymentRequest, context: Context) -> Operation[PaymentOutcome]:
         if request.product is Product.CODE and not request.auth_code:
             raise InvalidInput("no code", field="auth_code", remedy="scan the customer's code")
-        answer = yield self._ask(
+        answer = yield self.ask(
             "authorize",
             reference=request.reference,
             amount=request.amount.minor,
@@ -199,14 +180,13 @@ class BankChannel:
     def query_authorization(
         self, query: AuthorizationQuery, context: Context
     ) -> Operation[PaymentOutcome]:
-        answer = yield self._ask("query", reference=query.reference)
-        return _authorization(query.reference, answer)
+        return _authorization(query.reference, (yield self.ask("query", reference=query.reference)))
 
     def void(self, query: AuthorizationQuery, context: Context) -> Operation[PaymentOutcome]:
-        return _authorization(query.reference, (yield self._ask("void", reference=query.reference)))
+        return _authorization(query.reference, (yield self.ask("void", reference=query.reference)))
 
     def capture(self, request: CaptureRequest, context: Context) -> Operation[PaymentOutcome]:
-        answer = yield self._ask(
+        answer = yield self.ask(
             "capture",
             reference=request.reference,
             authorization=request.authorization.reference,
@@ -215,33 +195,15 @@ class BankChannel:
         return _payment(request.reference, answer)
 
     def query_capture(self, query: CaptureQuery, context: Context) -> Operation[PaymentOutcome]:
-        answer = yield self._ask(
+        answer = yield self.ask(
             "query_capture",
             reference=query.reference,
             authorization=query.authorization.reference,
         )
         return _payment(query.reference, answer)
 
-    def sign(self, request: AgreementRequest, context: Context) -> Operation[AgreementOutcome]:
-        if request.plan == "none":
-            raise InvalidInput("no such plan", field="plan", remedy="give another")
-        answer = yield self._ask(
-            "sign", reference=request.reference, max_minor=request.rule.max_amount.minor
-        )
-        return _mandate(request.reference, msgspec.json.decode(answer.body))
-
-    def query_agreement(
-        self, query: AgreementQuery, context: Context
-    ) -> Operation[AgreementOutcome]:
-        answer = yield self._ask("query_agreement", reference=query.reference)
-        return _mandate(query.reference, msgspec.json.decode(answer.body))
-
-    def end_agreement(self, query: AgreementQuery, context: Context) -> Operation[AgreementOutcome]:
-        answer = yield self._ask("end_agreement", reference=query.reference)
-        return _mandate(query.reference, msgspec.json.decode(answer.body))
-
     def charge(self, request: AgreementCharge, context: Context) -> Operation[PaymentOutcome]:
-        answer = yield self._ask(
+        answer = yield self.ask(
             "charge",
             reference=request.reference,
             mandate=request.agreement_reference,
@@ -253,73 +215,20 @@ class BankChannel:
     def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
         if not request.payee:
             raise InvalidInput("missing", field="payee", remedy="say who gets the money")
-        answer = yield self._ask(
+        answer = yield self.ask(
             "transfer",
             reference=request.reference,
             payee=request.payee,
             amount=request.amount.minor,
         )
-        return _transfer(request.reference, request.amount, msgspec.json.decode(answer.body))
+        return transferred(request.reference, request.amount, msgspec.json.decode(answer.body))
 
     def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
-        answer = yield self._ask("query_transfer", reference=query.reference)
-        return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
-
-    def share_profit(
-        self, request: ProfitSharingRequest, context: Context
-    ) -> Operation[SharingOutcome]:
-        answer = yield self._ask(
-            "share",
-            reference=request.reference,
-            payment=request.payment_reference,
-            shares=[[one.receiver, one.amount.minor] for one in request.shares],
-            finish=request.finish,
-        )
-        return _sharing(request.reference, msgspec.json.decode(answer.body))
-
-    def query_profit_sharing(
-        self, query: ProfitSharingQuery, context: Context
-    ) -> Operation[SharingOutcome]:
-        answer = yield self._ask(
-            "query_share", reference=query.reference, payment=query.payment_reference
-        )
-        return _sharing(query.reference, msgspec.json.decode(answer.body))
-
-    def return_share(
-        self, request: ShareReturnRequest, context: Context
-    ) -> Operation[TransferOutcome]:
-        answer = yield self._ask(
-            "return_share",
-            reference=request.reference,
-            payment=request.payment_reference,
-            sharing=request.sharing_reference,
-            receiver=request.share.receiver,
-            amount=request.amount.minor,
-        )
-        return _transfer(request.reference, request.amount, msgspec.json.decode(answer.body))
-
-    def query_share_return(
-        self, query: ShareReturnQuery, context: Context
-    ) -> Operation[TransferOutcome]:
-        answer = yield self._ask(
-            "query_return", reference=query.reference, payment=query.payment_reference
-        )
-        return _transfer(query.reference, query.amount, msgspec.json.decode(answer.body))
-
-    def bind_receiver(
-        self, request: ReceiverRequest, context: Context
-    ) -> Operation[BindingOutcome]:
-        if request.receiver_type != "person":
-            raise InvalidInput("not a kind", field="receiver_type", remedy="give: person")
-        return _binding((yield self._ask("bind", receiver=request.receiver)))
-
-    def unbind_receiver(
-        self, request: ReceiverRequest, context: Context
-    ) -> Operation[BindingOutcome]:
-        return _binding((yield self._ask("unbind", receiver=request.receiver)))
+        answer = yield self.ask("query_transfer", reference=query.reference)
+        return transferred(query.reference, query.amount, msgspec.json.decode(answer.body))
 
     def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
-        answer = yield self._ask(
+        answer = yield self.ask(
             "refund",
             reference=request.reference,
             payment=request.payment_reference,
@@ -328,7 +237,7 @@ class BankChannel:
         return _refund(request.reference, msgspec.json.decode(answer.body))
 
     def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
-        answer = yield self._ask(
+        answer = yield self.ask(
             "query_refund", reference=query.reference, payment=query.payment_reference
         )
         return _refund(query.reference, msgspec.json.decode(answer.body))
@@ -342,8 +251,10 @@ class BankChannel:
             return AgreementNotification(
                 id=told["id"],
                 reference=told["reference"],
-                outcome=_mandate(told["reference"], told),
+                outcome=mandate(told["reference"], told),
             )
+        if told["about"] == "dispute":
+            return DisputeNotification(id=told["id"], number=told["number"])
         if told["about"] == "payment":
             outcome = _payment_outcome(told["reference"], told)
             return PaymentNotification(id=told["id"], reference=told["reference"], outcome=outcome)
@@ -356,14 +267,6 @@ class BankChannel:
 
     def acknowledge(self, *, accepted: bool) -> HttpReply:
         return HttpReply(status=200 if accepted else 400, body=b"yes" if accepted else b"no")
-
-    def _ask(self, verb: str, **document: object) -> HttpRequest:
-        return HttpRequest(
-            method="POST",
-            url=f"https://bank.invalid/{self._branch}/{verb}",
-            body=msgspec.json.encode(document),
-            effect=not verb.startswith("query"),
-        )
 
 
 def _payment(reference: str, answer: HttpResponse) -> PaymentOutcome:
@@ -395,78 +298,10 @@ def _payment_outcome(reference: str, told: Mapping[str, Any]) -> PaymentOutcome:
             return NotFound()
 
 
-def _mandate(reference: str, told: Mapping[str, Any]) -> AgreementOutcome:
-    match told["state"]:
-        case "signed":
-            return AgreementActive(channel_reference=f"bank-{reference}", signed_at=PAID_AT)
-        case "waiting":
-            return AgreementPending(action=QrCode(content=f"https://bank.invalid/{reference}"))
-        case "ended":
-            return AgreementEnded()
-        case "absent":
-            return NotFound()
-        case _:
-            return Unknown(reason="the bank says something new")
-
-
 def _authorization(reference: str, answer: HttpResponse) -> PaymentOutcome:
     """Once it was captured nothing is held any more: its money has another number."""
     outcome = _payment(reference, answer)
     return Closed() if isinstance(outcome, Succeeded) else outcome
-
-
-def _transfer(reference: str, amount: Money, told: Mapping[str, Any]) -> TransferOutcome:
-    if "amount" in told and told["amount"] != amount.minor:
-        return Unknown(reason="the bank tells another amount")
-    match told["state"]:
-        case "paid":
-            return Transferred(
-                amount=amount, channel_reference=f"bank-{reference}", transferred_at=PAID_AT
-            )
-        case "waiting":
-            return TransferPending(channel_reference=f"bank-{reference}")
-        case "refused" | "returned":
-            return TransferRefused(code="refused", channel_code="NO", channel_message="not there")
-        case "absent":
-            return NotFound()
-        case _:
-            return Unknown(reason="the bank says something new")
-
-
-def _sharing(reference: str, told: Mapping[str, Any]) -> SharingOutcome:
-    """Each receiver by itself, as the bank tells them."""
-    if told["state"] != "shared":
-        return _transfer(reference, Money(0, "CNY"), told)
-    got = [(amount, state) for _, amount, state in told["shares"]]
-    if any(state == "waiting" for _, state in got):
-        return TransferPending(channel_reference=f"bank-{reference}")
-    amount = Money(sum(minor for minor, state in got if state == "paid"), "CNY")
-    results = tuple(
-        ShareResult(arrived=state == "paid", channel_code="" if state == "paid" else "GONE")
-        for _, state in got
-    )
-    if got and not amount.minor:
-        return TransferRefused(code="declined", channel_code="GONE")
-    if all(one.arrived for one in results):
-        return Transferred(
-            amount=amount, channel_reference=f"bank-{reference}", transferred_at=PAID_AT
-        )
-    return PartlyShared(
-        amount=amount,
-        results=results,
-        channel_reference=f"bank-{reference}",
-        transferred_at=PAID_AT,
-    )
-
-
-def _binding(answer: HttpResponse) -> BindingOutcome:
-    match msgspec.json.decode(answer.body)["state"]:
-        case "bound":
-            return Bound()
-        case "unbound":
-            return Unbound()
-        case _:
-            return BindingRefused(code="payee_not_allowed", channel_code="NO")
 
 
 def _refund(reference: str, told: Mapping[str, Any]) -> RefundOutcome:

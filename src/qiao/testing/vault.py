@@ -88,6 +88,9 @@ class Bank:
     """The numbers of what the bank did and does not show yet."""
     refuses: bool = False
     """From now on it refuses what it is told; and shows all that was hidden."""
+    disputes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: list[tuple[str, str]] = field(default_factory=list)
+    """Which disputes were answered, and how."""
     receivers: set[str] = field(default_factory=set)
     """Who is bound, and may get shares."""
     slow: bool = True
@@ -136,6 +139,23 @@ class Bank:
         for order in self.orders.values():
             for part in (part for sharing in order.shares.values() for part in sharing):
                 part[2] = "paid" if part[2] == "waiting" else part[2]
+
+    def dispute(self, number: str, **changes: Any) -> HttpMessage:
+        """A customer disputes, or a dispute goes on; what the bank writes about it."""
+        values = {
+            "number": number,
+            "kind": "complaint",
+            "state": "needs_response",
+            "amount": 0,
+            "withdrawn": 0,
+            "payment": None,
+            "due_by": None,
+            "opened_at": 1_767_323_045,
+            "text": "broken",
+            "phone": "13800138000",
+        }
+        self.disputes[number] = {**values, **self.disputes.get(number, {}), **changes}
+        return self._notice({"about": "dispute", "number": number})
 
     def payment_notice(self, reference: str) -> HttpMessage:
         order = self.orders[reference]
@@ -297,6 +317,23 @@ class Bank:
         if order is None or reference not in order.returns or reference in self.hidden:
             return {"state": "absent"}
         return {"state": "paid", "amount": order.returns[reference][1]}
+
+    def _query_disputes(self, since: float) -> list[dict[str, Any]]:
+        shown = (one for number, one in self.disputes.items() if number not in self.hidden)
+        return [{**one, "phone": None} for one in shown]
+
+    def _query_dispute(self, number: str) -> dict[str, Any] | None:
+        return self.disputes.get(number)
+
+    def _reply(self, number: str, text: str, *, state: str = "under_review") -> dict[str, Any]:
+        if self.disputes[number]["state"] == "closed":
+            return {"state": "refused"}
+        self.answers.append((number, text))
+        self.disputes[number] |= {"state": state, "due_by": None}
+        return {"state": "taken"}
+
+    def _finish(self, number: str, text: str) -> dict[str, Any]:
+        return self._reply(number, text, state="closed")
 
     def _bind(self, receiver: str) -> dict[str, Any]:
         if self.refuses:

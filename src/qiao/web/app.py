@@ -25,6 +25,7 @@ from qiao.engine.runtime import Engine
 from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.agreements import agreements
 from qiao.web.api.audit import audit
+from qiao.web.api.disputes import disputes
 from qiao.web.api.ledger import ledger
 from qiao.web.api.payments import payments
 from qiao.web.api.prices import prices
@@ -114,7 +115,7 @@ def create_app(
             Router(
                 "/v1",
                 route_handlers=[
-                    *(payments, profit_shares, transfers, agreements, subscriptions),
+                    *(payments, profit_shares, disputes, transfers, agreements, subscriptions),
                     *(ledger, prices, routing, webhooks, audit),
                 ],
             ),

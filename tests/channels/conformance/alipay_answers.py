@@ -57,19 +57,42 @@ def detail(order: Mapping[str, str], told: Situation) -> dict[str, Any]:
     return ok(**order, order_status=status, amount=amount, rest_amount=amount)
 
 
-SHARES = (
+ELSEWHERE = (
+    *(Verb.LIST_DISPUTES, Verb.QUERY_DISPUTE, Verb.REPLY_TO_DISPUTE, Verb.FINISH_DISPUTE),
     *(Verb.RETURN_SHARE, Verb.QUERY_SHARE_RETURN),
     *(Verb.BIND_RECEIVER, Verb.UNBIND_RECEIVER),
 )
 
 
-def share_node(
+def other_node(
     method: str, asked: Mapping[str, Any], told: Situation, receiver: str
 ) -> dict[str, Any]:
-    """What is answered about receivers and about returns of their shares."""
+    """What is answered about complaints, receivers of shares, and returns of shares."""
+    if method.startswith("alipay.merchant.tradecomplain."):
+        return disputed(method, told)
     if method.startswith("alipay.trade.royalty.relation."):
         return bound(told)
     return returned(method, asked, told, receiver)
+
+
+def disputed(method: str, told: Situation) -> dict[str, Any]:
+    """What is said of complaints."""
+    if method.endswith(".submit"):
+        if told.status is Status.REFUSED:
+            return failure("INVALID_PARAMETER")
+        return failure("LEVITATING") if told.status is Status.UNRECOGNISED else ok()
+    if told.status is Status.NOT_FOUND:
+        raise NotApplicable("an unknown complaint has no answer of its own")
+    complaint = {
+        "complain_event_id": told.reference,
+        "status": "MERCHANT_PROCESSING" if told.status is Status.SUCCEEDED else "LEVITATING",
+        "merchant_order_no": told.payment_reference,
+        "gmt_create": "2026-01-15 12:00:00",
+        "trade_amount": yuan(told.amount),
+    }
+    if method.endswith(".query"):
+        return ok(**complaint)
+    return ok(trade_complain_infos=[complaint], total_num="1")
 
 
 def bound(told: Situation) -> dict[str, Any]:

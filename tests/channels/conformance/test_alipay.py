@@ -34,7 +34,7 @@ from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 from qiao.domain.money import Money
 from qiao.domain.outcomes import Action, ClientParameters, QrCode, Redirect
 from tests.channels.conformance.alipay_answers import (
-    SHARES,
+    ELSEWHERE,
     TRADE,
     bill_line,
     bill_zip,
@@ -42,7 +42,7 @@ from tests.channels.conformance.alipay_answers import (
     failure,
     ok,
     only_yuan,
-    share_node,
+    other_node,
     standing,
     yuan,
 )
@@ -62,6 +62,8 @@ SELLERS = {
 }
 SHARED_TRADE = "4200000000202601150000000001"
 QUESTIONS = {
+    "alipay.merchant.tradecomplain.batchquery",
+    "alipay.merchant.tradecomplain.query",
     "alipay.trade.query",
     "alipay.trade.fastpay.refund.query",
     "alipay.fund.trans.common.query",
@@ -231,8 +233,8 @@ class AlipayHarness(ConformanceHarness):
             return {}
         if told.status is Status.SYSTEM_ERROR:
             return {"code": "20000", "msg": "Service Unavailable", "sub_code": "isp.unknow-error"}
-        if told.verb in SHARES:
-            return share_node(method, asked, told, self.receiver)
+        if told.verb in ELSEWHERE:
+            return other_node(method, asked, told, self.receiver)
         match method:
             case _ if method.startswith(("alipay.fund.auth.", "alipay.user.agreement.")):
                 return standing(method, told)

@@ -39,12 +39,10 @@ from qiao.domain.money import Money
 from qiao.domain.outcomes import Action
 from tests.channels.conformance.wechat_answers import (
     REFUND_STATES,
+    elsewhere,
     failure,
     only_ours,
     only_yuan,
-    receiver_told,
-    returned,
-    shared,
 )
 
 GATEWAY = "https://api.mch.weixin.test"
@@ -203,7 +201,7 @@ class WechatHarness(ConformanceHarness):
         if told.status is Status.SYSTEM_ERROR:
             return 500, {"code": "SYSTEM_ERROR", "message": "系统异常"}
         if told.status is Status.EMPTY:
-            if path.endswith(("/close", "/reverse")):
+            if path.endswith(("/close", "/reverse", "/response", "/complete")):
                 raise NotApplicable("an empty answer says that it is done")
             return 200, {}
         if path.endswith(("/close", "/reverse")):
@@ -212,12 +210,8 @@ class WechatHarness(ConformanceHarness):
             return self.refund(method, told)
         if path.startswith("/v3/fund-app/"):
             return self.transferred(method, told)
-        if path.startswith("/v3/profitsharing/return-orders"):
-            return returned(method, told, self)
-        if path.startswith("/v3/profitsharing/receivers/"):
-            return receiver_told(told, self)
-        if path.startswith("/v3/profitsharing/"):
-            return shared(method, told, self)
+        if path.startswith(("/v3/profitsharing/", "/v3/merchant-service/")):
+            return elsewhere(method, path, told, self)
         if path.startswith("/v3/bill/"):
             return self.bill(told)
         if method == "GET":

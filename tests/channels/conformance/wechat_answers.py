@@ -9,6 +9,7 @@ from qiao.channels.conformance import (
     NotApplicable,
     Situation,
     Status,
+    Verb,
 )
 
 REFUND_STATES = {
@@ -93,3 +94,44 @@ def receiver_told(told: Situation, harness: ConformanceHarness) -> tuple[int, di
     if told.status is Status.UNRECOGNISED:
         return 400, failure("LEVITATING")
     return 200, {"type": harness.receiver_type, "account": harness.receiver}
+
+
+def disputed(told: Situation, harness: ConformanceHarness) -> tuple[int, dict[str, Any] | None]:
+    """What is said of complaints."""
+    if told.verb in (Verb.REPLY_TO_DISPUTE, Verb.FINISH_DISPUTE):
+        if told.status is Status.REFUSED:
+            return 400, failure("INVALID_REQUEST")
+        if told.status is Status.UNRECOGNISED:
+            return 400, failure("LEVITATING")
+        return 204, None
+    if told.status is Status.NOT_FOUND:
+        return 404, failure("RESOURCE_NOT_EXISTS")
+    complaint = {
+        "complaint_id": told.reference,
+        "complaint_time": f"{harness.now + timedelta(hours=8):%Y-%m-%dT%H:%M:%S}+08:00",
+        "complaint_detail": "broken",
+        "complaint_state": "PENDING" if told.status is Status.SUCCEEDED else "LEVITATING",
+        "complaint_order_info": [
+            {
+                "transaction_id": "4200000000202601150000000001",
+                "out_trade_no": told.payment_reference,
+                "amount": told.amount.minor,
+            }
+        ],
+    }
+    if told.verb is Verb.QUERY_DISPUTE:
+        return 200, complaint
+    return 200, {"data": [complaint], "limit": 50, "offset": 0, "total_count": 1}
+
+
+def elsewhere(
+    method: str, path: str, told: Situation, harness: ConformanceHarness
+) -> tuple[int, dict[str, Any] | None]:
+    """What is said of complaints, of shares, of their receivers and of their returns."""
+    if path.startswith("/v3/merchant-service/"):
+        return disputed(told, harness)
+    if path.startswith("/v3/profitsharing/return-orders"):
+        return returned(method, told, harness)
+    if path.startswith("/v3/profitsharing/receivers/"):
+        return receiver_told(told, harness)
+    return shared(method, told, harness)

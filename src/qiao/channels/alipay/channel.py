@@ -6,6 +6,7 @@ from typing import Final
 from qiao.channels.alipay import (
     agreements,
     authorizations,
+    disputes,
     notifications,
     oauth,
     payments,
@@ -21,6 +22,7 @@ from qiao.channels.alipay.account import Account
 from qiao.channels.alipay.gateway import Gateway
 from qiao.channels.alipay.settings import AlipaySettings
 from qiao.channels.alipay.texts import CURRENCY, MAX_MINOR, MIN_MINOR
+from qiao.channels.disputes import Dispute, DisputeQuery, DisputeReply, DisputeSpan
 from qiao.channels.interface import Capability, Manifest, Notification, StatementEntry
 from qiao.channels.requests import (
     AgreementCharge,
@@ -47,6 +49,8 @@ from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.outcomes import (
     AgreementOutcome,
     BindingOutcome,
+    DisputeOutcome,
+    NotFound,
     PaymentOutcome,
     RefundOutcome,
     SharingOutcome,
@@ -62,6 +66,7 @@ MANIFEST: Final = Manifest(
         {
             Capability.AGREEMENTS,
             Capability.CODE_REVERSAL,
+            Capability.DISPUTES,
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
             Capability.SEPARATE_CAPTURE,
@@ -214,6 +219,22 @@ class AlipayChannel:
     ) -> Operation[BindingOutcome]:
         """Unbind a receiver of shares; see :func:`.share_receivers.unbind_receiver`."""
         return share_receivers.unbind_receiver(self._gateway, request, context)
+
+    def list_disputes(self, span: DisputeSpan, context: Context) -> Operation[tuple[Dispute, ...]]:
+        """The span's complaints; see :func:`.disputes.list_disputes`."""
+        return disputes.list_disputes(self._gateway, span, context)
+
+    def query_dispute(self, query: DisputeQuery, context: Context) -> Operation[Dispute | NotFound]:
+        """One complaint; see :func:`.disputes.query_dispute`."""
+        return disputes.query_dispute(self._gateway, query, context)
+
+    def reply_to_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Write to the customer; see :func:`.disputes.reply_to_dispute`."""
+        return disputes.reply_to_dispute(self._gateway, reply, context)
+
+    def finish_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """It is dealt with; see :func:`.disputes.finish_dispute`."""
+        return disputes.finish_dispute(self._gateway, reply, context)
 
     def download_statement(
         self, request: StatementRequest, context: Context

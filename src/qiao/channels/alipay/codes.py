@@ -154,6 +154,8 @@ RECEIVER_REFUSALS: Final = _table(
     }
 )
 
+DISPUTE_REFUSALS: Final = _table({"invalid_request": "INVALID_PARAMETER"})
+
 NO_STATEMENT: Final = frozenset({"BILL_NOT_EXIST", "NO_BILL_DATA"})
 """The last part of the code, in capitals: Alipay has written it in several ways."""
 

@@ -23,7 +23,7 @@ SUCCESS: Final = "10000"
 BUSINESS_FAILURE: Final = "40004"
 _GATEWAY_REFUSALS: Final = frozenset({"20001", "40001", "40002", "40006"})
 _OK: Final = 200
-_IN_BODY: Final = ("app_auth_token", "biz_content", "code")
+_IN_BODY: Final = ("app_auth_token", "biz_content", "code", "feedback_content")
 """What is long, or a secret that the log of some proxy would keep with the URL."""
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]")
 

@@ -11,10 +11,11 @@ from urllib.parse import unquote_to_bytes
 from qiao.channels.alipay.account import Account
 from qiao.channels.alipay.agreements import ENDED, SIGNED, active
 from qiao.channels.alipay.payments import CLOSED_STATUS, PAID_STATUSES, WAITING_STATUS
-from qiao.channels.alipay.signing import notification_content
+from qiao.channels.alipay.signing import notification_content, parsed_object
 from qiao.channels.alipay.texts import CURRENCY, money_from, time_from
 from qiao.channels.interface import (
     AgreementNotification,
+    DisputeNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -35,6 +36,7 @@ from qiao.domain.outcomes import (
 _CHARSETS: Final = {"utf-8": "utf-8", "gbk": "gb18030", "gb2312": "gb18030", "gb18030": "gb18030"}
 FROZEN: Final = "fund_auth_freeze"
 AGREEMENTS: Final = frozenset({"dut_user_sign", "dut_user_unsign"})
+COMPLAINT: Final = "alipay.merchant.tradecomplain.changed"
 _ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
@@ -121,6 +123,8 @@ def _read(fields: Mapping[str, str]) -> Notification:
         return _frozen(id_, fields)
     if fields.get("notify_type") in AGREEMENTS:
         return _agreement(id_, fields)
+    if fields.get("msg_method") == COMPLAINT:
+        return DisputeNotification(id=id_, number=_complaint(fields))
     if status is None:
         return OtherNotification(
             id=id_, kind=fields.get("notify_type") or fields.get("msg_method") or "unknown"
@@ -131,6 +135,15 @@ def _read(fields: Mapping[str, str]) -> Notification:
     if outcome is None:
         return OtherNotification(id=id_, kind=f"trade_status {status}")
     return PaymentNotification(id=id_, reference=_text(fields, "out_trade_no"), outcome=outcome)
+
+
+def _complaint(fields: Mapping[str, str]) -> str:
+    """https://www.apifox.cn/apidoc/docs-site/3618910/doc-3307376: it names the complaint only."""
+    told = parsed_object(_text(fields, "biz_content"))
+    number = told.get("complain_event_id")
+    if not isinstance(number, str) or not number:
+        raise AnswerUnreadable("it names no complaint")
+    return number
 
 
 def _frozen(id_: str, fields: Mapping[str, str]) -> Notification:

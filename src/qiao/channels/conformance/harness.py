@@ -59,6 +59,8 @@ class ConformanceHarness(ABC):
     """What a scanned payment code looks like."""
     payee: str = "payee-0001"
     receiver_type: str = "merchant"
+    dispute_number: str = "200201820200101080076610000"
+    """The channel's own number of a dispute."""
     receiver_relation: str = "PARTNER"
     """The channel's word for what the receiver is to the merchant."""
     receiver: str = "receiver-0001"

@@ -9,6 +9,7 @@ from typing import Any, Final, cast
 from qiao.channels.conformance.driving import Run, run
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.vocabulary import Forgery, NotApplicable, Situation, Status, Verb
+from qiao.channels.disputes import Dispute, DisputeQuery, DisputeReply, DisputeSpan
 from qiao.channels.interface import (
     CAPABILITY_PROTOCOLS,
     Agreements,
@@ -52,6 +53,8 @@ from qiao.domain.outcomes import (
     Bound,
     Closed,
     Declined,
+    DisputeAnswered,
+    DisputeAnswerRefused,
     NotFound,
     NotSent,
     PartlyShared,
@@ -72,6 +75,7 @@ SETTLED: Final = (
     *(Refunded, RefundRefused, Transferred, TransferRefused, PartlyShared),
     *(Bound, Unbound, BindingRefused),
     *(AgreementActive, AgreementRefused, AgreementEnded),
+    *(Dispute, tuple, DisputeAnswered, DisputeAnswerRefused),
     *(str, bytes, type(None)),
 )
 """Outcomes on which the platform acts. None of them may come from a message that is not understood:
@@ -81,6 +85,10 @@ _TRANSFER: Final = {
     Status.SUCCEEDED: (Transferred,),
     Status.PENDING: (TransferPending,),
     Status.REFUSED: (TransferRefused,),
+}
+_ANSWERING: Final = {
+    Status.SUCCEEDED: (DisputeAnswered,),
+    Status.REFUSED: (DisputeAnswerRefused,),
 }
 _QUERY: Final[Mapping[Status, tuple[type, ...]]] = {
     Status.SUCCEEDED: (Succeeded,),
@@ -140,6 +148,10 @@ EXPECTED: Final[Mapping[Verb, Mapping[Status, tuple[type, ...]]]] = {
     Verb.QUERY_SHARE_RETURN: {**_TRANSFER, Status.NOT_FOUND: (NotFound,)},
     Verb.BIND_RECEIVER: {Status.SUCCEEDED: (Bound,), Status.REFUSED: (BindingRefused,)},
     Verb.UNBIND_RECEIVER: {Status.SUCCEEDED: (Unbound,), Status.REFUSED: (BindingRefused,)},
+    Verb.LIST_DISPUTES: {Status.SUCCEEDED: (tuple,)},
+    Verb.QUERY_DISPUTE: {Status.SUCCEEDED: (Dispute,), Status.NOT_FOUND: (NotFound,)},
+    Verb.REPLY_TO_DISPUTE: _ANSWERING,
+    Verb.FINISH_DISPUTE: _ANSWERING,
     Verb.DOWNLOAD_STATEMENT: {Status.SUCCEEDED: (bytes,), Status.NOT_FOUND: (type(None),)},
 }
 """What each verb must make of each status that the channel can express for it."""
@@ -307,6 +319,8 @@ def _optional_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
         result += return_trials(harness, amount)
     if implemented(channel, Capability.SHARE_RECEIVERS):
         result += receiver_trials(harness, amount)
+    if implemented(channel, Capability.DISPUTES):
+        result += dispute_trials(harness, amount)
     number = harness.number(IdKind.ATTEMPT)
     if implemented(channel, Capability.PAYER_IDENTITY):
         told = situation(harness, Verb.IDENTIFY, Status.SUCCEEDED, number, amount)
@@ -534,4 +548,22 @@ def receiver_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
             situation=replace(told, verb=Verb.UNBIND_RECEIVER),
             start=lambda c, x: cast("ShareReceivers", c).unbind_receiver(request, x),
         ),
+    ]
+
+
+def dispute_trials(harness: ConformanceHarness, amount: Money) -> list[Trial]:
+    """List the disputes of a day, ask about one, reply to it and end it."""
+    number = harness.dispute_number
+    told = situation(harness, Verb.QUERY_DISPUTE, Status.SUCCEEDED, number, amount)
+    query, reply = DisputeQuery(number=number), DisputeReply(number=number, text="We are sorry.")
+    span = DisputeSpan(since=harness.now - timedelta(days=1), until=harness.now)
+    asks: dict[Verb, Callable[[Any, Context], Operation[Any]]] = {
+        Verb.LIST_DISPUTES: lambda c, x: c.list_disputes(span, x),
+        Verb.QUERY_DISPUTE: lambda c, x: c.query_dispute(query, x),
+        Verb.REPLY_TO_DISPUTE: lambda c, x: c.reply_to_dispute(reply, x),
+        Verb.FINISH_DISPUTE: lambda c, x: c.finish_dispute(reply, x),
+    }
+    return [
+        Trial(title=verb, situation=replace(told, verb=verb), start=start)
+        for verb, start in asks.items()
     ]

@@ -54,6 +54,10 @@ class Verb(StrEnum):
     QUERY_SHARE_RETURN = "query_share_return"
     BIND_RECEIVER = "bind_receiver"
     UNBIND_RECEIVER = "unbind_receiver"
+    LIST_DISPUTES = "list_disputes"
+    QUERY_DISPUTE = "query_dispute"
+    REPLY_TO_DISPUTE = "reply_to_dispute"
+    FINISH_DISPUTE = "finish_dispute"
     DOWNLOAD_STATEMENT = "download_statement"
 
 

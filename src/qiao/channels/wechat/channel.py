@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
+from qiao.channels.disputes import Dispute, DisputeQuery, DisputeReply, DisputeSpan
 from qiao.channels.interface import Capability, Manifest, Notification, StatementEntry
 from qiao.channels.requests import (
     Context,
@@ -21,6 +22,7 @@ from qiao.channels.requests import (
 )
 from qiao.channels.wechat import (
     certificates,
+    disputes,
     notifications,
     oauth,
     payments,
@@ -39,6 +41,8 @@ from qiao.channels.wechat.texts import CURRENCY, MAX_MINOR, MIN_MINOR
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.outcomes import (
     BindingOutcome,
+    DisputeOutcome,
+    NotFound,
     PaymentOutcome,
     RefundOutcome,
     SharingOutcome,
@@ -53,6 +57,7 @@ MANIFEST: Final = Manifest(
     capabilities=frozenset(
         {
             Capability.CODE_REVERSAL,
+            Capability.DISPUTES,
             Capability.PAYER_IDENTITY,
             Capability.PROFIT_SHARING,
             Capability.SHARE_RECEIVERS,
@@ -162,6 +167,22 @@ class WechatChannel:
     ) -> Operation[BindingOutcome]:
         """Delete a receiver of shares; see :func:`.share_receivers.unbind_receiver`."""
         return share_receivers.unbind_receiver(self._gateway, request, context)
+
+    def list_disputes(self, span: DisputeSpan, context: Context) -> Operation[tuple[Dispute, ...]]:
+        """The span's complaints; see :func:`.disputes.list_disputes`."""
+        return disputes.list_disputes(self._gateway, span, context)
+
+    def query_dispute(self, query: DisputeQuery, context: Context) -> Operation[Dispute | NotFound]:
+        """One complaint; see :func:`.disputes.query_dispute`."""
+        return disputes.query_dispute(self._gateway, query, context)
+
+    def reply_to_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """Write to the customer; see :func:`.disputes.reply_to_dispute`."""
+        return disputes.reply_to_dispute(self._gateway, reply, context)
+
+    def finish_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        """It is dealt with; see :func:`.disputes.finish_dispute`."""
+        return disputes.finish_dispute(self._gateway, reply, context)
 
     def download_statement(
         self, request: StatementRequest, context: Context

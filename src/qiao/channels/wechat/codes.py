@@ -65,3 +65,10 @@ DOUBTFUL_SHARING_REFUSALS: Final = _table({"payment_not_shareable": "INVALIDREQU
 DOUBTFUL_RETURN_REFUSALS: Final = _table({"amount_not_allowed": "INVALIDREQUEST"})
 """Refusals that an earlier send of the same number may have caused by succeeding: look first."""
 RECEIVER_REFUSALS: Final = _table({**_COMMON, "payee_not_allowed": "INVALIDREQUEST"})
+DISPUTE_REFUSALS: Final = _table(
+    {
+        **_COMMON,
+        "dispute_not_open": "INVALIDREQUEST",
+        "dispute_not_found": "RESOURCENOTEXISTS NOTFOUND",
+    }
+)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from qiao.channels.interface import (
+    DisputeNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -30,6 +31,8 @@ from qiao.crypto.aes import DecryptionFailed, decrypt_gcm
 from qiao.domain.errors import AnswerUnreadable, NotificationRejected
 
 ALGORITHM: Final = "AEAD_AES_256_GCM"
+COMPLAINTS: Final = frozenset({"COMPLAINT.CREATE", "COMPLAINT.STATE_CHANGE"})
+"""They only name it: https://pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter10_2_16.shtml."""
 FAILURE: Final = b'{"code":"FAIL","message":"rejected"}'
 
 
@@ -102,6 +105,8 @@ def _read(account: Account, envelope: Mapping[str, Any], told: Mapping[str, Any]
             reference=text_of(told, "out_refund_no"),
             outcome=status_of(told, amount, text_of(told, "refund_status")),
         )
+    if kind in COMPLAINTS:
+        return DisputeNotification(id=id_, number=text_of(told, "complaint_id"))
     if "mchid" in told or "sp_mchid" in told:
         mine = optional(told, "sp_mchid") or optional(told, "mchid")
         if mine != account.settings.mchid:

@@ -55,6 +55,11 @@ def time_from(value: object) -> datetime:
     raise AnswerUnreadable("a time is not RFC 3339")
 
 
+def check_number(text: str, *, field: str = "number") -> str:
+    """A number of WeChat Pay's own, to be put into a path; raises InvalidInput."""
+    return check_reference(text, REFUND_REFERENCE, field=field)
+
+
 def check_reference(
     text: str, pattern: re.Pattern[str] = REFERENCE, *, field: str = "reference"
 ) -> str:

@@ -12,6 +12,7 @@ from qiao.simulators.kit.scenarios import Scenario, scenario_of
 
 if TYPE_CHECKING:
     from qiao.simulators.alipay.agreements import Agreement
+    from qiao.simulators.alipay.complaints import Complaint
     from qiao.simulators.alipay.holds import Hold
 
 YUAN: Final = re.compile(r"(0|[1-9][0-9]{0,8})(?:\.([0-9]{1,2}))?", re.ASCII)
@@ -100,6 +101,10 @@ class Book:
         self.transfers: dict[tuple[str, str], Transfer] = {}
         self.share_receivers: set[tuple[str, str, str]] = set()
         """Of each seller the kind and the account of who may get shares."""
+        self.complaints: dict[str, Complaint] = {}
+        """By the number of the trade that they are about."""
+        self.gateways: dict[str, str] = {}
+        """Where each app is told what is about no one trade (应用网关)."""
         self.codes: set[str] = set()
         self._tokens: dict[str, Trade] = {}
         self._numbers = 0

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from qiao.simulators.alipay import agreements, holds, sharing
+from qiao.simulators.alipay import agreements, complaints, holds, sharing
 from qiao.simulators.alipay.book import (
     BUYER_ID,
     BUYER_LOGON_ID,
@@ -351,6 +351,7 @@ METHODS: Final[dict[str, Method]] = {
     "alipay.fund.trans.uni.transfer": transfer,
     "alipay.fund.trans.common.query": query_transfer,
     **sharing.METHODS,
+    **complaints.METHODS,
     "alipay.data.dataservice.bill.downloadurl.query": bill_url,
     "alipay.system.oauth.token": oauth_token,
 }

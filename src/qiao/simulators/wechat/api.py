@@ -10,7 +10,7 @@ from aiohttp import web
 
 from qiao.simulators.kit.faults import NOT_DONE, Fault, FaultKind, deliver
 from qiao.simulators.kit.scenarios import Scenario, scenario_of
-from qiao.simulators.wechat import methods, sharing
+from qiao.simulators.wechat import complaints, methods, sharing
 from qiao.simulators.wechat.codec import Refusal, Request
 
 if TYPE_CHECKING:
@@ -66,6 +66,7 @@ class Api:
             self._post(refunds, "refund", lambda asked, _: methods.refund(simulator, asked)),
             self._post(bills, "transfer", _transferring(simulator)),
             *self._sharing(),
+            *self._complaints(),
             self._get("/v3/certificates", "certificates", self._certificates),
             self._get("/v3/bill/tradebill", "bill", self._bill),
             self._get("/v3/bill/fundflowbill", "bill", self._bill),
@@ -91,6 +92,31 @@ class Api:
                 lambda asked, http: sharing.bind(
                     simulator, asked, http.headers.get("Wechatpay-Serial", "")
                 ),
+            ),
+        ]
+
+    def _complaints(self) -> list[web.RouteDef]:
+        simulator, one = self._simulator, f"{complaints.PATH}/{{number}}"
+        reads = {
+            one: ("query_complaint", complaints.query),
+            f"{one}/negotiation-historys": ("complaint_history", complaints.history),
+        }
+        writes = {
+            f"{one}/response": ("respond", complaints.respond),
+            f"{one}/complete": ("complete", complaints.complete),
+        }
+        return [
+            self._get(complaints.PATH, "list_complaints", _plain(simulator, complaints.list_them)),
+            *(
+                self._get(path, name, _numbered(simulator, does))
+                for path, (name, does) in reads.items()
+            ),
+            *(
+                self._post(path, name, _numbered(simulator, does))
+                for path, (name, does) in writes.items()
+            ),
+            self._post(
+                complaints.NOTIFICATIONS, "register", _plain(simulator, complaints.register)
             ),
         ]
 

@@ -5,10 +5,13 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from enum import StrEnum
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from qiao.simulators.kit.scenarios import Scenario, scenario_of
 from qiao.simulators.wechat.codec import Refusal
+
+if TYPE_CHECKING:
+    from qiao.simulators.wechat.complaints import Complaint
 
 CHINA: Final = timezone(timedelta(hours=8))
 NUMBER: Final = re.compile(r"[0-9A-Za-z_\-|*]{6,32}", re.ASCII)
@@ -133,6 +136,9 @@ class Book:
         self.share_returns: dict[tuple[str, str], dict[str, Any]] = {}
         self.share_receivers: set[tuple[str, str, str]] = set()
         """Of each merchant the kind and the account of who may get shares."""
+        self.complaints: dict[str, Complaint] = {}
+        """By the number of the transaction that they are about."""
+        self.complaint_urls: dict[str, str] = {}
         self.codes: set[str] = set()
         self.contracts: dict[tuple[str, str, str], Contract] = {}
         self._numbers = 0

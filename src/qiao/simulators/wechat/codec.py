@@ -15,6 +15,7 @@ from qiao.crypto.aes import encrypt_gcm
 from qiao.crypto.rsa import (
     RsaHash,
     decrypt_oaep,
+    encrypt_oaep,
     load_private_key,
     load_public_key,
     sign,
@@ -149,6 +150,10 @@ class Codec:
                 associated_data=associated.encode(),
             ),
         }
+
+    def for_merchant(self, merchant: Merchant, text: str) -> str:
+        """A field that only the merchant's own key opens."""
+        return encrypt_oaep(self._keys[merchant.mchid], text)
 
     def unseal(self, announced: str, ciphertext: str) -> str:
         """A field that the merchant encrypted with the platform key that it named."""

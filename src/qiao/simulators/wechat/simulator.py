@@ -36,6 +36,12 @@ RETRY_SECONDS: Final = (
 )
 ACCEPTED: Final = (200, 204)
 
+SUMMARIES: Final = {
+    "transaction": "支付成功",
+    "refund": "退款成功",
+    "complaint": "投诉单有更新",
+}
+
 
 class Simulator:
     """WeChat Pay for these merchants. ``time_scale`` makes its delays that much shorter."""
@@ -132,7 +138,7 @@ class Simulator:
                 for _ in range(count):
                     self.notifier.notify(message)
                 return
-            self._tell(order, "TRANSACTION.SUCCESS", "transaction", told, order.notify_url, count)
+            self.tell(order, "TRANSACTION.SUCCESS", "transaction", told, order.notify_url, count)
 
     def notify_refund(self, order: Order, refund: Refund) -> None:
         """Tell the merchant of a refund."""
@@ -140,11 +146,18 @@ class Simulator:
             self.notifier.notify(refund_message(self, order, refund, refund.notify_url))
         elif refund.notify_url:
             told = refund_notice(order, refund)
-            self._tell(order, "REFUND.SUCCESS", "refund", told, refund.notify_url, 1)
+            self.tell(order, "REFUND.SUCCESS", "refund", told, refund.notify_url)
 
-    def _tell(
-        self, order: Order, kind: str, about: str, told: dict[str, Any], url: str, count: int
+    def tell(
+        self,
+        order: Order,
+        kind: str,
+        about: str,
+        told: dict[str, Any],
+        url: str,
+        count: int = 1,
     ) -> None:
+        """Notify the order's merchant, sealed and signed."""
         merchant = self.merchant(order.mchid)
         now = self.clock.now()
         envelope = {
@@ -152,7 +165,7 @@ class Simulator:
             "create_time": china_time(now),
             "event_type": kind,
             "resource_type": "encrypt-resource",
-            "summary": "支付成功" if about == "transaction" else "退款成功",
+            "summary": SUMMARIES[about],
             "resource": {
                 "original_type": about,
                 **self.codec.seal(merchant, json.dumps(told, ensure_ascii=False).encode(), about),

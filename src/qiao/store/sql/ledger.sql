@@ -1,7 +1,7 @@
 -- Reading the ledger. It is written by the statements that change a state, in payments.sql,
--- captures.sql, refunds.sql, transfers.sql and profit_shares.sql; nothing else writes it. Reading goes
--- through ledger_kept and, for sums, ledger_closing (migration 0015): of what is in an archive the
--- table itself knows nothing.
+-- captures.sql, refunds.sql, transfers.sql, profit_shares.sql and disputes.sql; nothing else writes
+-- it. Reading goes through ledger_kept and, for sums, ledger_closing (migration 0015): of what is in an
+-- archive the table itself knows nothing.
 
 -- name: balances
 -- $1 merchant_id, $2 live, $3 the end of time (exclusive; null: now and everything). Right from the
@@ -56,8 +56,8 @@ GROUP BY 1, 2, 3
 ORDER BY 1, 2, 3;
 
 -- name: wrong_entries
--- What the books should hold, said again from the payments', transfers' and shares' own rows, against
--- what they hold: every entry that is missing, or that nothing accounts for. Those that are in an
+-- What the books should hold, said again from the payments', transfers', shares' and disputes' own
+-- rows, against what they hold: every entry that is missing, or that nothing accounts for. Those that are in an
 -- archive are missing too, and must be exactly those that were closed there: as many, of as much, for
 -- the same subjects. Where they are not, subject_id is null, and missing and amount_minor tell the
 -- difference.
@@ -130,6 +130,15 @@ WITH expected AS (
   JOIN profit_share s ON s.merchant_id = r.merchant_id AND s.share_id = r.share_id
   JOIN attempt a ON a.merchant_id = s.merchant_id AND a.attempt_id = s.attempt_id
   WHERE r.state = 'succeeded'
+  UNION ALL
+  SELECT d.merchant_id, d.live, d.dispute_id, d.payment_id, entry.debit, entry.credit, entry.minor,
+         d.currency
+  FROM dispute d, LATERAL (VALUES
+    ('chargebacks', 'channel_receivable:' || d.account_id, d.withdrawn_minor),
+    ('channel_receivable:' || d.account_id, 'chargebacks', d.returned_minor),
+    ('merchant_payable', 'chargebacks', d.charged_minor)
+  ) AS entry (debit, credit, minor)
+  WHERE entry.minor > 0
 ), difference AS (
   SELECT merchant_id, live, subject_id, payment_id, debit, credit, amount_minor, currency,
          sum(wanted) AS missing

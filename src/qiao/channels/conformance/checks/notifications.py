@@ -25,6 +25,7 @@ from qiao.channels.interface import (
     AgreementNotification,
     Capability,
     Channel,
+    DisputeNotification,
     Notification,
     OtherNotification,
     PaymentNotification,
@@ -124,7 +125,7 @@ def _require_told(notification: Notification, told: Situation) -> None:
         require(isinstance(outcome, Refunded), f"came out as {type(outcome).__name__}")
     if isinstance(notification, RefundNotification):
         require(notification.payment_reference == told.payment_reference, "is of another payment")
-    if not isinstance(notification, OtherNotification):
+    if isinstance(notification, PaymentNotification | RefundNotification | AgreementNotification):
         require(notification.reference == told.reference, "tells another number")
     if isinstance(outcome, Succeeded | Refunded):
         require(outcome.amount == told.amount, f"tells {outcome.amount} for {told.amount}")
@@ -275,7 +276,7 @@ def check_empty_notifications_decide_nothing(harness: ConformanceHarness) -> Non
 
 
 def _require_undecided(notification: Notification | None) -> None:
-    if notification is None or isinstance(notification, OtherNotification):
+    if notification is None or isinstance(notification, OtherNotification | DisputeNotification):
         return
     outcome = notification.outcome
     require(not isinstance(outcome, SETTLED), f"came out as {type(outcome).__name__}")

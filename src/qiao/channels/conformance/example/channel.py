@@ -14,6 +14,7 @@ from qiao.channels.conformance.example.codec import (
     read_statement,
     text,
 )
+from qiao.channels.conformance.example.disputes import ToyDisputes
 from qiao.channels.conformance.example.sharing import ToySharing
 from qiao.channels.conformance.example.signing import in_time, signed_by, signed_headers
 from qiao.channels.interface import (
@@ -73,7 +74,7 @@ _REFERENCE: Final = re.compile(r"[0-9a-zA-Z]{6,32}", re.ASCII)
 _AUTH_CODE: Final = re.compile(r"[0-9]{16,24}", re.ASCII)
 
 
-class ToyChannel(ToyAgreements, ToySharing):
+class ToyChannel(ToyAgreements, ToySharing, ToyDisputes):
     """One account at Toy."""
 
     # Payments
