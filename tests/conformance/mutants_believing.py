@@ -336,7 +336,7 @@ class BelievesAnyNotFound(ToyChannel):
         return super().read_answer(response, context)
 
     def check_ours(self, answer: Document, reference: str) -> None:
-        if answer["status"] != "not_found":
+        if answer.get("status") != "not_found":
             super().check_ours(answer, reference)
 
 

@@ -134,6 +134,29 @@ def returned(
     )
 
 
+TRANSFER_STATUSES = {
+    Status.PENDING: "DEALING",
+    Status.SUCCEEDED: "SUCCESS",
+    Status.REFUSED: "FAIL",
+    Status.UNRECOGNISED: "LEVITATING",
+}
+
+
+def transferred(told: Situation) -> dict[str, Any]:
+    """What comes of money paid out."""
+    only_yuan(told)
+    if told.status is Status.REFUSED and told.verb is Verb.TRANSFER:
+        return failure("PAYEE_NOT_EXIST")
+    if told.status is Status.NOT_FOUND:
+        return failure("ORDER_NOT_EXIST")
+    return ok(
+        out_biz_no=told.reference,
+        order_id="20260115110070000006700000000001",
+        status=TRANSFER_STATUSES[told.status],
+        trans_amount=yuan(told.amount),
+    )
+
+
 def standing(method: str, told: Situation) -> dict[str, Any]:
     """What is answered about what stands for a while: a hold, or an agreement."""
     return agreed(method, told) if ".agreement." in method else held(method, told)

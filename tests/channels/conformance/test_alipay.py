@@ -44,6 +44,7 @@ from tests.channels.conformance.alipay_answers import (
     only_yuan,
     other_node,
     standing,
+    transferred,
     yuan,
 )
 
@@ -84,12 +85,6 @@ REFUND_STATUSES = {
     Status.REFUSED: "REFUND_FAIL",
     Status.UNRECOGNISED: "REFUND_LEVITATING",
 }
-TRANSFER_STATUSES = {
-    Status.PENDING: "DEALING",
-    Status.SUCCEEDED: "SUCCESS",
-    Status.REFUSED: "FAIL",
-    Status.UNRECOGNISED: "LEVITATING",
-}
 SHARE_STATES = {
     Status.PENDING: "PROCESSING",
     Status.SUCCEEDED: "SUCCESS",
@@ -99,7 +94,6 @@ SHARE_STATES = {
 REFUSALS = {
     Verb.CREATE: "ACQ.PAYMENT_REQUEST_HAS_RISK",
     Verb.REFUND: "ACQ.REFUND_AMT_NOT_EQUAL_TOTAL",
-    Verb.TRANSFER: "PAYEE_NOT_EXIST",
     Verb.SHARE_PROFIT: "ACQ.ALLOC_AMOUNT_VALIDATE_ERROR",
 }
 HEADER = (
@@ -245,7 +239,7 @@ class AlipayHarness(ConformanceHarness):
             case "alipay.trade.refund" | "alipay.trade.fastpay.refund.query":
                 return self.refund(method, asked, told)
             case "alipay.fund.trans.uni.transfer" | "alipay.fund.trans.common.query":
-                return self.transferred(told)
+                return transferred(told)
             case "alipay.trade.order.settle" | "alipay.trade.order.settle.query":
                 return self.shared(method, told)
             case "alipay.system.oauth.token":
@@ -324,19 +318,6 @@ class AlipayHarness(ConformanceHarness):
             trade_no=TRADE,
             refund_amount=yuan(told.amount),
             refund_status=REFUND_STATUSES[told.status],
-        )
-
-    def transferred(self, told: Situation) -> dict[str, Any]:
-        only_yuan(told)
-        if told.status is Status.REFUSED and told.verb is Verb.TRANSFER:
-            return failure(REFUSALS[Verb.TRANSFER])
-        if told.status is Status.NOT_FOUND:
-            return failure("ORDER_NOT_EXIST")
-        return ok(
-            out_biz_no=told.reference,
-            order_id="20260115110070000006700000000001",
-            status=TRANSFER_STATUSES[told.status],
-            trans_amount=yuan(told.amount),
         )
 
     def shared(self, method: str, told: Situation) -> dict[str, Any]:

@@ -24,6 +24,9 @@ SELECT * FROM (
   SELECT 'share return', merchant_id, return_id, state FROM share_return
   WHERE payment_id < 'pay_' || substr($2, 5) AND state NOT IN ('succeeded', 'failed')
   UNION ALL
+  SELECT 'dispute', merchant_id, dispute_id, state FROM dispute
+  WHERE dispute_id < 'dsp_' || substr($2, 5) AND state IN ('needs_response', 'under_review')
+  UNION ALL
   SELECT 'transfer', merchant_id, transfer_id, state FROM transfer
   WHERE transfer_id < 'tra_' || substr($2, 5) AND state NOT IN ('succeeded', 'failed', 'rejected')
   UNION ALL

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qiao.channels.conformance.driving import Run
+from qiao.channels.conformance.expected import EXPECTED, SETTLED
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import Check, cases, promise
 from qiao.channels.conformance.randomness import random_settings
-from qiao.channels.conformance.trials import EXPECTED, SETTLED, Trial, trials
+from qiao.channels.conformance.trials import Trial, trials
 from qiao.channels.conformance.vocabulary import (
     Account,
     Forgery,

@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qiao.channels.conformance.checks.notifications import heard, notices
+from qiao.channels.conformance.expected import SETTLED
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import cases, promise
 from qiao.channels.conformance.randomness import random_settings
-from qiao.channels.conformance.trials import SETTLED, Trial, trials
+from qiao.channels.conformance.trials import Trial, trials
 from qiao.channels.conformance.vocabulary import NotApplicable, Verb, require
 from qiao.channels.wire import HttpMessage, HttpRequest, HttpResponse
 

@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qiao.channels.conformance.checks.answers import FORGERY_TEXTS
+from qiao.channels.conformance.expected import SETTLED
 from qiao.channels.conformance.harness import ConformanceHarness
 from qiao.channels.conformance.promises import Check, cases, promise
 from qiao.channels.conformance.randomness import random_settings
-from qiao.channels.conformance.trials import SETTLED, implemented, products, situation
+from qiao.channels.conformance.trials import implemented, products, situation
 from qiao.channels.conformance.vocabulary import (
     Account,
     Forgery,
