@@ -10,7 +10,7 @@ from structlog.testing import capture_logs
 from qiao.channels.disputes import DisputeState
 from qiao.channels.wire import HttpMessage
 from qiao.domain.errors import InvalidId, InvalidInput
-from qiao.engine.dispute_watch import watch
+from qiao.engine.dispute_watch import want_watching
 from qiao.engine.disputes import LEAD, DisputeRow, answer, list_disputes, look, show_in_full
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.ledger import balances, prove
@@ -84,23 +84,32 @@ async def test_a_payment_of_somebody_else_is_not_linked(world: World) -> None:
     assert (await only(world)).payment_id is None
 
 
+async def look_everywhere(world: World) -> None:
+    await want_watching(world.engine)
+    await world.work()
+
+
 async def test_what_no_notification_told_is_found(world: World) -> None:
     world.bank.dispute("d-1")
-    await watch(world.engine)
+    await look_everywhere(world)
     assert (await only(world)).state == "needs_response"
     world.bank.dispute("d-1", state="closed")
     world.bank.hidden.add("d-1")  # too old for the list: it is asked about by itself
-    await watch(world.engine)
+    await look_everywhere(world)
     assert (await only(world)).state == "closed"
     assert await events(world) == ["dispute.created", "dispute.closed"]
 
 
-async def test_one_account_holds_up_no_other(world: World) -> None:
+async def test_what_cannot_be_read_is_tried_again(world: World) -> None:
     world.bank.dispute("d-1", kind="new to us")
     with capture_logs() as logs:
-        await watch(world.engine)
-    assert [one["event"] for one in logs] == ["disputes_not_watched"]
+        await look_everywhere(world)
+    failed = [one["kind"] for one in logs if one["event"] == "job_failed"]
+    assert failed == ["watch_disputes"]
     assert await list_disputes(world.engine, world.scope) == []
+    world.bank.dispute("d-1", kind="complaint")
+    await world.work_until_quiet(minutes=1)
+    assert (await only(world)).number == "d-1"
 
 
 async def test_a_channel_that_is_away_is_asked_again(world: World) -> None:
@@ -110,7 +119,7 @@ async def test_a_channel_that_is_away_is_asked_again(world: World) -> None:
     await world.work_until_quiet(minutes=1)
     assert await events(world) == ["dispute.created"]
     world.transport.faults[:] = [Fault.NOT_CONNECTED]
-    await watch(world.engine)
+    await look_everywhere(world)
     assert await events(world) == ["dispute.created"]
 
 

@@ -13,7 +13,7 @@ from yarl import URL
 from qiao.bootstrap.serving import listen, serving, working
 from qiao.crypto.sealing import Seal
 from qiao.engine.accounts import Accounts, installed_channels
-from qiao.engine.dispute_watch import watch
+from qiao.engine.dispute_watch import watch_account
 from qiao.engine.key_policy import KeyPolicy
 from qiao.engine.ledger import prove
 from qiao.engine.merchants import add_merchant, issue_api_key
@@ -183,5 +183,6 @@ async def test_from_the_complaint_to_its_end(shop: Shop, database: Database) -> 
 async def test_a_complaint_that_no_notification_told(shop: Shop) -> None:
     payment_id = await shop.complained(told=False)
     assert (await shop.api.get("/v1/disputes")).json()["data"] == []
-    await watch(shop.engine)
+    account = await shop.engine.accounts.of_id(SCOPE.merchant_id, ACCOUNT_ID)
+    await watch_account(shop.engine, account)
     assert (await shop.disputed())["payment_id"] == payment_id

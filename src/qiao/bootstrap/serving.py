@@ -15,7 +15,6 @@ from litestar import Litestar
 from qiao.bootstrap.config import Config
 from qiao.bootstrap.refusing import refusing
 from qiao.domain.errors import InvalidInput
-from qiao.engine.dispute_watch import watching
 from qiao.engine.jobs import WEBHOOK_KINDS, handlers, keep_house
 from qiao.engine.runtime import Engine
 from qiao.store.outbox import Worker
@@ -68,8 +67,7 @@ async def working(engine: Engine) -> AsyncIterator[None]:
     stop = asyncio.Event()
     task = asyncio.gather(*(worker.run(stop) for worker in workers))
     try:
-        async with watching(engine):
-            yield
+        yield
     finally:
         stop.set()
         try:

@@ -11,6 +11,7 @@ from qiao.domain.states import AgreementState
 from qiao.engine import (
     agreement_work,
     captures,
+    dispute_watch,
     disputes,
     holds,
     movements,
@@ -46,6 +47,7 @@ MIN_PACE_SECONDS: Final = 3.0
 SERVER: Final = "server"
 """Whose the jobs are that belong to no merchant."""
 MAKE_PERIODS: Final = "make_periods"
+WANT_DISPUTES: Final = "want_disputes"
 LOOK_FOR_PERIODS_SECONDS: Final = 6 * 3600.0
 TABLES_BUSY_SECONDS: Final = 60.0
 
@@ -173,9 +175,21 @@ async def _make_periods(engine: Engine, _: Job) -> Verdict:
     return Again(after_seconds=LOOK_FOR_PERIODS_SECONDS)
 
 
+async def _want_disputes(engine: Engine, _: Job) -> Verdict:
+    await dispute_watch.want_watching(engine)
+    return Again(after_seconds=dispute_watch.EVERY_SECONDS)
+
+
+async def _watch_disputes(engine: Engine, job: Job) -> Verdict:
+    account = await engine.accounts.of_id(job.merchant_id, job.subject_id)
+    await dispute_watch.watch_account(engine, account)
+    return Done()
+
+
 async def keep_house(queries: Queries) -> None:
     """Want what has to happen again and again, for the server as a whole."""
-    await enqueue(queries, merchant_id=SERVER, kind=MAKE_PERIODS, subject_id=MAKE_PERIODS)
+    for kind in (MAKE_PERIODS, WANT_DISPUTES):
+        await enqueue(queries, merchant_id=SERVER, kind=kind, subject_id=kind)
 
 
 async def _work_agreement(engine: Engine, job: Job) -> Verdict:
@@ -224,6 +238,8 @@ HANDLERS: Final[Mapping[str, Callable[[Engine, Job], Awaitable[Verdict]]]] = {
     "work_profit_share": _work_profit_share,
     "work_share_return": _work_share_return,
     MAKE_PERIODS: _make_periods,
+    WANT_DISPUTES: _want_disputes,
+    "watch_disputes": _watch_disputes,
     "work_agreement": _work_agreement,
     "work_subscription": _work_subscription,
     "look_at_dispute": _look_at_dispute,

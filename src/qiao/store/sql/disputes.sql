@@ -52,6 +52,10 @@ WHERE merchant_id = $1 AND account_id = $2 AND state IN ('needs_response', 'unde
 SELECT payment_id FROM attempt
 WHERE merchant_id = $1 AND account_id = $2 AND $3 IN (reference, capture_reference);
 
--- name: watched_accounts
-SELECT merchant_id, account_id FROM channel_account WHERE enabled AND channel = ANY ($1::text[])
-ORDER BY merchant_id, account_id;
+-- name: want_watching
+-- A job for each account of these channels, now ($2).
+INSERT INTO job (merchant_id, kind, subject_id, payload, run_at)
+SELECT merchant_id, 'watch_disputes', account_id, '{}', $2 FROM channel_account
+WHERE enabled AND channel = ANY ($1::text[])
+ON CONFLICT (merchant_id, kind, subject_id)
+DO UPDATE SET run_at = least(job.run_at, excluded.run_at);
