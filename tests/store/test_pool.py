@@ -84,3 +84,12 @@ async def test_what_nobody_uses_for_long_goes_back_to_the_pool(
                 await asyncio.sleep(0.01)
         assert database.sizes() == (0, 1, 2)
         assert await database.fetch_value("SELECT 1") == 1
+
+
+async def test_what_comes_back_while_it_closes_is_not_waited_for_in_vain(postgres_url: str) -> None:
+    async with asyncio.timeout(30):
+        async with open_database(postgres_url, min_size=1, max_size=2) as database:
+            await database.fetch_value(BACKEND)
+            late = asyncio.create_task(database.fetch_value("SELECT 7 FROM pg_sleep(0.2)"))
+            await asyncio.sleep(0)
+        assert await late == 7

@@ -59,6 +59,7 @@ class Pool:
         self._in_use = 0
         self._waiting = 0
         self._sweeping: asyncio.Task[None] | None = None
+        self._closing = False
 
     def sizes(self) -> tuple[int, int, int]:
         """Connections in use, idle, and how many there may be."""
@@ -100,7 +101,7 @@ class Pool:
         """Keep it at hand, or let the pool look after it."""
         self._in_use -= 1
         one.used_at = time.monotonic()
-        fresh = one.used_at - one.since < KEPT_SECONDS
+        fresh = one.used_at - one.since < KEPT_SECONDS and not self._closing
         if served_well and fresh and not self._waiting and not is_closed(one.raw):
             self._kept.append(one)
             if self._sweeping is None:
@@ -114,7 +115,8 @@ class Pool:
         await self._release_kept(before=float("inf"))
 
     async def close(self) -> None:
-        """Once nothing is in use."""
+        """Wait for what is in use, and end all connections."""
+        self._closing = True  # what comes back from now on is kept no more
         if self._sweeping is not None:
             self._sweeping.cancel()
         try:
@@ -133,9 +135,9 @@ class Pool:
     async def _release_kept(self, *, before: float) -> None:
         stale = [one for one in self._kept if one.used_at < before]
         self._kept = [one for one in self._kept if one.used_at >= before]
-        for one in (*stale, *self._lost):
-            await self._release(one)
-        self._lost.clear()
+        self._lost += stale  # so that none is forgotten when this is cancelled
+        while self._lost:
+            await self._release(self._lost.pop())
 
     async def _release(self, one: Taken) -> None:
         # What was asked for has happened or has failed by now; this changes neither.
