@@ -30,7 +30,7 @@ from qiao.engine.refunds import refund
 from qiao.engine.transfers import TransferOrder, request_transfer
 from qiao.store.database import Database, open_database
 from qiao.store.partitions import MONTHS_AHEAD, month_after
-from qiao.testing.bank import Fault
+from qiao.testing.bank import MANIFEST, Fault
 from qiao.testing.vault import REFUSED_PAYEE
 from qiao.testing.world import ACCOUNT_ID, World, make_world
 
@@ -75,7 +75,7 @@ HAPPENINGS = st.builds(
             -timedelta(hours=1),
         ]
     ),
-    minor=st.integers(1, 10**12),
+    minor=st.integers(1, MANIFEST.max_minor),
 )
 
 
