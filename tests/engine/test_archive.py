@@ -13,6 +13,7 @@ from qiao.engine.archive import KNOWS_ARCHIVES, PeriodHeld
 from qiao.engine.archive_check import check_archive
 from qiao.engine.archive_files import entry_digest
 from qiao.engine.audit import check, list_entries
+from qiao.engine.disputes import look
 from qiao.engine.errors import Archived as ArchivedError
 from qiao.engine.events import events_after, list_events
 from qiao.engine.ledger import balances, prove, statement_of_account
@@ -24,6 +25,7 @@ from qiao.store.database import Database
 from qiao.store.migrate import MIGRATIONS
 from qiao.store.partitions import TABLES
 from qiao.testing.bank import Fault
+from qiao.testing.vault import SLOW_PAYEE
 from qiao.testing.world import ACCOUNT_ID, World, make_world
 from tests.engine.archiving import (
     URL,
@@ -35,6 +37,8 @@ from tests.engine.archiving import (
     next_month,
     this_month,
 )
+from tests.engine.test_shares import give
+from tests.engine.test_shares import paid as paid_to_share
 
 RECEIVABLE = f"channel_receivable:{ACCOUNT_ID}"
 
@@ -202,9 +206,21 @@ async def waiting_job(world: World) -> None:
     await world.paid(1000)
 
 
+async def open_share(world: World) -> None:
+    await give(world, await paid_to_share(world), {SLOW_PAYEE: 300})
+
+
+async def open_dispute(world: World) -> None:
+    world.bank.dispute("d-1")
+    account = await world.engine.accounts.of_id(world.scope.merchant_id, ACCOUNT_ID)
+    assert await look(world.engine, account, "d-1") is not None
+
+
 @pytest.mark.parametrize(
     ("happening", "kinds"),
     [
+        (open_share, {"profit share", "job"}),
+        (open_dispute, {"dispute"}),
         (open_payment, {"payment", "job"}),
         (unknown_attempt, {"payment", "attempt", "job"}),
         (held_amount, {"payment", "attempt", "job"}),
