@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import asyncpg
 import pytest
@@ -93,3 +94,24 @@ async def test_what_comes_back_while_it_closes_is_not_waited_for_in_vain(postgre
             late = asyncio.create_task(database.fetch_value("SELECT 7 FROM pg_sleep(0.2)"))
             await asyncio.sleep(0)
         assert await late == 7
+
+
+async def test_nobody_starves_while_connections_are_lost_and_kept(
+    postgres_url: str, database: Database
+) -> None:
+    async with open_database(postgres_url, min_size=1, max_size=3) as crowded:
+
+        async def ask(number: int) -> None:
+            for turn in range(20):
+                with suppress(StoreUnavailable):
+                    await crowded.fetch_value("SELECT pg_sleep(0.001)")
+                if number == 0 and turn % 5 == 0:
+                    await database.fetch(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
+                        " datname = current_database() AND pid <> pg_backend_pid()"
+                    )
+
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(ask(number) for number in range(12)))
+            assert await crowded.fetch_value("SELECT 1") == 1
+        assert crowded.sizes()[0] == 0

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -80,19 +81,21 @@ class Pool:
         """The pool's next; who has to wait for it does so for ``timeout_seconds``."""
         while self._lost:
             await self._release(self._lost.pop())
+            if (at_hand := self.at_hand()) is not None:  # one came back meanwhile
+                return at_hand
         begun = time.monotonic()
         # A timer costs as much as taking one, and is needed only where all are taken: connecting
         # has a time-out of its own.
         waits = self._in_use >= self._pool.get_max_size()
         self._in_use += 1
-        self._waiting += waits
+        self._waiting += 1  # what comes back now goes to the pool, or we might wait in vain
         try:
             raw = await self._pool.acquire(timeout=timeout_seconds() if waits else None)
         except BaseException:
             self._in_use -= 1
             raise
         finally:
-            self._waiting -= waits
+            self._waiting -= 1
         now = time.monotonic()
         metrics.observe(metrics.DATABASE_WAIT_SECONDS, now - begun)
         return Taken(raw=raw, since=now, used_at=now)
@@ -105,7 +108,8 @@ class Pool:
         if served_well and fresh and not self._waiting and not is_closed(one.raw):
             self._kept.append(one)
             if self._sweeping is None:
-                self._sweeping = asyncio.create_task(self._sweep())
+                # In a context of its own: it outlives the request.
+                self._sweeping = asyncio.create_task(self._sweep(), context=Context())
             return
         await self._release(one)
 
