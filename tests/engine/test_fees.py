@@ -187,7 +187,7 @@ async def test_two_operators_do_not_overwrite_each_other(world: World) -> None:
     [
         ({"prices": [{"basis_points": 10_001}]}, "prices[0].basis_points"),
         ({"prices": [{"fixed": 1.5}]}, "prices[0].fixed"),
-        ({"prices": [{}, {"min": 5, "max": 4}]}, "prices[1].max"),
+        ({"prices": [{}, {"min": 5, "max": 4}]}, "prices[1]"),
         ({"prices": [{"percent": 1}]}, "prices[0]"),
         ({"prices": [{}], "inherit": True}, "inherit"),
     ],

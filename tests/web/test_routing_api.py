@@ -59,7 +59,7 @@ async def test_rules_are_saved_shown_and_recorded(
         {"account": ACCOUNT_ID, "channel": "bank", "rejected": "the row does not list it"},
     ]
     again = await api.put("/v1/routing", json=body)
-    assert (again.status_code, again.json()["code"]) == (409, "routing_version_conflict")
+    assert (again.status_code, again.json()["code"]) == (409, "version_conflict")
     history = (await api.get("/v1/routing/versions")).json()
     assert [(one["version"], one["note"]) for one in history["data"]] == [(1, body["note"])]
     assert (await live_api.get("/v1/routing/versions")).json()["data"] == []

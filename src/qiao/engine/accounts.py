@@ -300,27 +300,6 @@ class Accounts:
 
         return await self._enabled.of((merchant_id, live), look_up)
 
-    async def choose(
-        self,
-        merchant_id: str,
-        *,
-        live: bool,
-        channel: str,
-        product: Product,
-        currency: str,
-        app_id: str | None = None,
-    ) -> Account:
-        """The first account that can do it. Raises InvalidInput naming what none can."""
-        able = await self.able(
-            merchant_id,
-            live=live,
-            channel=channel,
-            product=product,
-            currency=currency,
-            app_id=app_id,
-        )
-        return able[0]
-
     async def able(
         self,
         merchant_id: str,

@@ -21,6 +21,10 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     max: Minor | None = None
     returned: Annotated[bool, Meta(description="a refund gives its share of the fee back")] = False
 
+    def __post_init__(self) -> None:
+        if self.max is not None and self.max < self.min:
+            raise ValueError("max is below min")
+
     @property
     def fee(self) -> Fee:
         return Fee(

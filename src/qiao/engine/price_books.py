@@ -3,14 +3,12 @@
 import msgspec
 
 from qiao.domain.errors import InvalidInput
-from qiao.engine.audit import PLATFORM, record_for
-from qiao.engine.errors import Conflict
+from qiao.engine.audit import PLATFORM
 from qiao.engine.organisations import apps
 from qiao.engine.payments import MAX_PAGE
 from qiao.engine.pricing import SQL, PriceList, SavedPrices
 from qiao.engine.runtime import Engine, Scope
-
-MAX_NOTE = 200
+from qiao.engine.versions import save_version
 
 
 async def save_prices(
@@ -21,32 +19,20 @@ async def save_prices(
     Raises InvalidInput for an app or a channel that is not there, Missing for the merchant, and
     Conflict when the newest version is not the one that this ``replaces``.
     """
-    if len(note) > MAX_NOTE or "\0" in note:
-        raise InvalidInput(
-            "not a note", field="note", remedy=f"say why in at most {MAX_NOTE} characters"
-        )
     await _check(engine, scope, prices)
-    async with engine.database.transaction() as queries:
-        row = await queries.fetch_row(
+    try:
+        return await save_version(
+            engine,
+            scope,
+            SavedPrices,
             SQL.put_prices,
-            scope.merchant_id,
-            scope.live,
-            msgspec.to_builtins(prices),
-            note,
-            engine.now(),
-            replaces,
+            prices,
+            name="prices",
+            note=note,
+            replaces=replaces,
         )
-        if row is not None:
-            await record_for(engine, queries, scope, "prices.saved", str(row["version"]))
-    engine.prices.forget(scope.merchant_id)
-    if row is None:
-        raise Conflict(
-            "the prices have been changed meanwhile",
-            code="price_version_conflict",
-            field="replaces",
-            remedy="look at the newest version, and save yours again",
-        )
-    return msgspec.convert(dict(row.items()), SavedPrices)
+    finally:
+        engine.prices.forget(scope.merchant_id)
 
 
 async def price_versions(engine: Engine, scope: Scope, *, limit: int = 20) -> list[SavedPrices]:

@@ -4,7 +4,6 @@ A list belongs to a merchant and a mode. Every one that was saved is kept, and t
 attempts that start from then on: each attempt carries its own price to its end.
 """
 
-from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -16,6 +15,7 @@ from qiao.domain.fees import Fee
 from qiao.engine.audit import PLATFORM
 from qiao.engine.fee_terms import Currency, Terms
 from qiao.engine.held import Held
+from qiao.engine.versions import Version, read_content
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
@@ -57,22 +57,10 @@ class PriceList(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         return None
 
 
-class SavedPrices(msgspec.Struct, frozen=True, kw_only=True):
+class SavedPrices(Version, frozen=True, kw_only=True):
     """A version of a merchant's list, or of the platform's."""
 
-    merchant_id: str
-    live: bool
-    version: int
     prices: PriceList
-    note: str
-    created_at: datetime
-
-    @property
-    def owner(self) -> str:
-        return "platform" if self.merchant_id == PLATFORM else "merchant"
-
-
-NO_PRICES = PriceList()
 
 
 class Prices:
@@ -117,21 +105,7 @@ class Prices:
 
 def read_prices(given: object) -> PriceList:
     """A list from what a file holds. Raises InvalidInput naming what is wrong."""
-    try:
-        found = msgspec.convert(given, PriceList)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at ")
-        field = path.strip("`").removeprefix("$.")
-        raise InvalidInput(
-            text, field=field or "prices", remedy="see the columns of a price in docs/fees.md"
-        ) from None
-    for number, row in enumerate(found.prices):
-        if row.max is not None and row.max < row.min:
-            raise InvalidInput(
-                f"price {number + 1}: max is below min",
-                field=f"prices[{number}].max",
-                remedy="leave one of them out, or give max at least min",
-            )
+    found = read_content(given, PriceList, name="prices", page="docs/fees.md")
     if found.inherit and found.prices:
         raise InvalidInput(
             "a list that inherits has no lines of its own",

@@ -75,7 +75,7 @@ async def pay(
 ) -> OrderDocument:
     """Accept an order and attempt it. The same order again gives what waits."""
     try:
-        await engine.accounts.choose(
+        await engine.accounts.able(
             merchant.merchant_id,
             live=merchant.live,
             channel=data.pay_method,

@@ -1,12 +1,15 @@
 """Which account takes an attempt: rows, strategies, and what the attempt tells of it."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
+from qiao.domain.ids import IdKind
+from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.attempts import Method, attempt
 from qiao.engine.audit import PLATFORM, list_entries
 from qiao.engine.errors import Conflict, NoRoute
@@ -20,8 +23,9 @@ from qiao.engine.routing.rules import Strategy, read_rules
 from qiao.engine.routing.scores import Candidate, in_order
 from qiao.engine.routing.state import Statistics
 from qiao.engine.runtime import Scope
+from qiao.simulators.wechat import new_credentials as wechat_credentials
 from qiao.store.database import Database
-from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID, World
+from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID, World, make_world
 from tests.engine.routing.conftest import wanted
 
 NAMES = {ACCOUNT_ID: "bank", SECOND_ACCOUNT_ID: "north"}
@@ -138,7 +142,7 @@ async def test_versions_are_only_added(world: World, database: Database) -> None
     assert (second.version, second.note) == (2, "cheaper")
     with pytest.raises(Conflict) as refused:
         await save(world.engine, world.scope, rules, replaces=1)
-    assert refused.value.code == "routing_version_conflict"
+    assert refused.value.code == "version_conflict"
     assert [one.version for one in await versions(world.engine, world.scope)] == [2, 1]
     assert [one.version for one in await versions(world.engine, world.scope, before=2)] == [1]
     for change in ("UPDATE routing_version SET note = ''", "DELETE FROM routing_version"):
@@ -332,4 +336,35 @@ async def test_what_is_held_first_goes_where_it_can_be_held(world: World) -> Non
 async def test_who_saved_rules_is_in_the_audit_log(world: World) -> None:
     await world.rule(rows=[{"accounts": ["bank"]}])
     last, *_ = await list_entries(world.engine.database, world.scope.merchant_id)
-    assert (last.content.action, last.content.subject_id) == ("routing.saved", "1")
+    assert (last.content.action, last.content.subject_id) == ("rules.saved", "1")
+
+
+async def test_of_two_accounts_of_a_channel_one_that_can_is_chosen(
+    database: Database,
+) -> None:
+    """On API v2 WeChat Pay shares nothing, and the account of v3 comes second."""
+    credentials = wechat_credentials()
+    base = "http://127.0.0.1:9"
+    world = await make_world(database)
+    engine = replace(
+        world.engine,
+        accounts=Accounts(database=database, seal=world.engine.seal, channels=installed_channels()),
+    )
+    each = {
+        "v2": credentials.v2_settings("ordinary", base_url=base, secure_url=base),
+        "v3": credentials.settings("ordinary", base_url=base),
+    }
+    await database.execute("UPDATE channel_account SET enabled = false")
+    for number, (name, settings) in enumerate(each.items()):
+        await engine.accounts.put(
+            merchant_id=world.scope.merchant_id,
+            account_id=engine.new_id(IdKind.CHANNEL_ACCOUNT),
+            live=False,
+            channel="wechat",
+            name=name,
+            settings=settings,
+            priority=number,
+        )
+    for shared, name in ((False, "v2"), (True, "v3")):
+        asked = wanted(channel="wechat", profit_sharing=shared)
+        assert (await choose(engine, world.scope, asked)).account.name == name

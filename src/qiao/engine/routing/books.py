@@ -6,13 +6,12 @@ import msgspec
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.accounts import Account
-from qiao.engine.audit import PLATFORM, record_for
-from qiao.engine.errors import Conflict
+from qiao.engine.audit import PLATFORM
 from qiao.engine.routing.rules import Rules
 from qiao.engine.routing.state import SQL, Saved
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.versions import save_version
 
-MAX_NOTE = 200
 MAX_PAGE = 100
 
 
@@ -24,36 +23,24 @@ async def save(
     Raises InvalidInput for an account that is not there, Conflict when the newest version is not
     the one that this ``replaces``.
     """
-    if len(note) > MAX_NOTE or "\0" in note:
-        raise InvalidInput(
-            "not a note", field="note", remedy=f"say why in at most {MAX_NOTE} characters"
-        )
     if scope.merchant_id == PLATFORM:
         _check_platform(rules)
     else:
         accounts = await engine.accounts.enabled(scope.merchant_id, live=scope.live)
         check_accounts(rules, accounts)
-    async with engine.database.transaction() as queries:
-        row = await queries.fetch_row(
+    try:
+        return await save_version(
+            engine,
+            scope,
+            Saved,
             SQL.put_routing,
-            scope.merchant_id,
-            scope.live,
-            msgspec.to_builtins(rules),
-            note,
-            engine.now(),
-            replaces,
+            rules,
+            name="rules",
+            note=note,
+            replaces=replaces,
         )
-        if row is not None:
-            await record_for(engine, queries, scope, "routing.saved", str(row["version"]))
-    engine.routing.forget(scope.merchant_id)
-    if row is None:
-        raise Conflict(
-            "the rules have been changed meanwhile",
-            code="routing_version_conflict",
-            field="replaces",
-            remedy="look at the newest version, and save yours again",
-        )
-    return msgspec.convert(dict(row.items()), Saved)
+    finally:
+        engine.routing.forget(scope.merchant_id)
 
 
 async def versions(

@@ -62,8 +62,10 @@ async def _able(engine: Engine, scope: Scope, wanted: Wanted) -> list[Account]:
             currency=wanted.amount.currency,
             app_id=wanted.app_id,
         )
-        # When the one that will do is gone, its channel says what is wrong with the payer's id.
-        return [one for one in found if one.account_id == wanted.account_id] or found
+        # Accounts of one channel may differ. When none will do, the channel says what is wrong:
+        # with the payer's id, say, which only an account that is gone could understand.
+        bound = [one for one in found if one.account_id == wanted.account_id]
+        return bound or [one for one in found if fits(one, wanted)] or found
     able = [
         one
         for one in await engine.accounts.usable(

@@ -17,6 +17,7 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.fees import Fee
 from qiao.engine.fee_terms import Currency, Terms
 from qiao.engine.routing.cells import Cell, CompiledCell, compile_cell
+from qiao.engine.versions import read_content
 
 Text = Annotated[str, Meta(min_length=1, max_length=100)]
 
@@ -131,9 +132,9 @@ class CompiledRules:
         self._fees: dict[tuple[str, Product | None, str], Fee] = {}
         for number, line in enumerate(rules.fees, start=1):
             key = (line.account, line.product, line.currency)
-            if key in self._fees or (line.max is not None and line.max < line.min):
+            if key in self._fees:
                 raise InvalidInput(
-                    f"fee {number}: the account has such a line already, or max is below min",
+                    f"fee {number}: the account has such a line already",
                     field=f"fees[{number - 1}]",
                     remedy="give each account one line for a product and currency",
                 )
@@ -156,14 +157,7 @@ class CompiledRules:
 
 def read_rules(given: object) -> Rules:
     """Rules from what a file or a request holds. Raises InvalidInput naming what is wrong."""
-    try:
-        rules = msgspec.convert(given, Rules)
-    except msgspec.ValidationError as error:
-        text, _, path = str(error).partition(" - at ")
-        field = path.strip("`").removeprefix("$.")
-        raise InvalidInput(
-            text, field=field or "rules", remedy="see the columns and settings in docs/routing.md"
-        ) from None
+    rules = read_content(given, Rules, name="rules", page="docs/routing.md")
     CompiledRules(rules)
     return rules
 

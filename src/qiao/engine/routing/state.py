@@ -15,6 +15,7 @@ import msgspec
 from qiao.engine.audit import PLATFORM
 from qiao.engine.held import MAX_HELD, Held
 from qiao.engine.routing.rules import NO_RULES, CompiledRules, Rules
+from qiao.engine.versions import Version
 from qiao.store.database import Database
 from qiao.store.sql import load_statements
 
@@ -61,19 +62,10 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
         return (self.succeeded + 1) * 10_000 // (self.succeeded + self.failed + 2)
 
 
-class Saved(msgspec.Struct, frozen=True, kw_only=True):
+class Saved(Version, frozen=True, kw_only=True):
     """A version of a merchant's rules, or of the platform's."""
 
-    merchant_id: str
-    live: bool
-    version: int
     rules: Rules
-    note: str
-    created_at: datetime
-
-    @property
-    def owner(self) -> str:
-        return "platform" if self.merchant_id == PLATFORM else "merchant"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
