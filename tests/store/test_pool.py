@@ -74,6 +74,29 @@ async def test_one_that_was_ended_while_it_was_kept_is_not_used(
     assert two.sizes() == (0, 1, 2)
 
 
+async def test_those_that_were_ended_while_they_were_kept_count_no_more(
+    two: Database, database: Database
+) -> None:
+    async with two.transaction() as inside:
+        ends = [await inside.fetch_value(BACKEND), await two.fetch_value(BACKEND)]
+    await database.fetch("SELECT pg_terminate_backend(pid, 5000) FROM unnest($1::int[]) pid", ends)
+    async with asyncio.timeout(30):
+        while two.sizes()[1]:
+            await asyncio.sleep(0.01)
+    assert two.sizes() == (0, 0, 2)
+
+
+async def test_none_that_was_taken_before_they_expired_serves_again(two: Database) -> None:
+    kept = await two.fetch_value(BACKEND)
+    async with two.transaction() as inside:
+        in_use = await inside.fetch_value(BACKEND)
+        also_kept = await two.fetch_value(BACKEND)
+        await two._pool.expire()
+    async with two.transaction() as inside:
+        later = {await inside.fetch_value(BACKEND), await two.fetch_value(BACKEND)}
+    assert not later & {kept, in_use, also_kept}
+
+
 async def test_what_nobody_uses_for_long_goes_back_to_the_pool(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
