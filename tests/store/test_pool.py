@@ -26,6 +26,7 @@ async def two(postgres_url: str) -> AsyncIterator[Database]:
 async def test_one_that_served_well_serves_again(two: Database) -> None:
     first = await two.fetch_value(BACKEND)
     assert {await two.fetch_value(BACKEND) for _ in range(5)} == {first}
+    assert two._pool._pool.get_idle_size() == 0  # it is at hand, and not in asyncpg's pool
     async with two.transaction() as inside:
         assert await inside.fetch_value(BACKEND) == first
         other = await two.fetch_value(BACKEND)
@@ -57,6 +58,7 @@ async def test_an_error_sends_it_back_to_the_pool_and_leaves_it_of_use(two: Data
     for _ in range(3):
         with pytest.raises(asyncpg.DivisionByZeroError):
             await two.fetch("SELECT 1 / 0")
+        assert two._pool._pool.get_idle_size() == 1
     assert await two.fetch_value(BACKEND) == first
     assert two.sizes() == (0, 1, 2)
 
