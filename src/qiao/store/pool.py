@@ -22,6 +22,9 @@ from qiao.telemetry import metrics
 
 KEPT_SECONDS: Final = 60.0
 """How long one is kept without being used; and after how long in use the pool sees it again."""
+RELEASE_SECONDS: Final = 2.0
+"""How long one may take to come back whose statement was cut off; then it is ended instead. A
+server that vanished answers no cancellation, and who asked for the statement waits for it."""
 Raw: TypeAlias = "PoolConnectionProxy[Record]"
 
 
@@ -149,6 +152,6 @@ class Pool:
         # What was asked for has happened or has failed by now; this changes neither.
         try:
             with suppress(*LOST):
-                await self._pool.release(one.raw)
+                await self._pool.release(one.raw, timeout=RELEASE_SECONDS)
         finally:
             self._out -= 1
