@@ -16,6 +16,8 @@ from qiao.bootstrap.serving import listen
 PROCESSES = 4
 OVERLOAD = 10
 OVERLOAD_CONNECTIONS = 600
+CAPACITY_COUNT = 200
+"""From fewer requests nothing is learnt of a capacity: connecting takes most of their time."""
 FILL_AT_ONCE = 20_000
 
 
@@ -91,6 +93,7 @@ async def _cost_of_processes(world: World, processes: int, rounds: int, count: i
 
 async def measure_overload(world: World, rounds: int, count: int) -> list[Result]:
     """Orders accepted for a second of the server's processor, at capacity and at ten times that."""
+    count = max(count, CAPACITY_COUNT)
     kept, ratios, at_capacity, refused = [], [], [], []
     for _ in range(rounds):
         port, cpu = world.port(world.qiao), world.qiao.cpu_seconds()
