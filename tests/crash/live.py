@@ -4,7 +4,6 @@ import asyncio
 import hashlib
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import asyncpg
 from aiohttp import web
 
 from qiao.bootstrap.config import Config
@@ -26,6 +26,7 @@ from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.book import State
 from qiao.store.database import Database
 from qiao.store.outbox import Worker
+from qiao.testing.servers import free_port
 from qiao.testing.world import Clock
 
 SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
@@ -146,7 +147,7 @@ class Customer:
 def settings(home: Path, database_url: str) -> tuple[Config, dict[str, str]]:
     """A configuration, and the environment that gives a process the same one."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    port, seal_key = _free_port(), Seal.new_key()
+    port, seal_key = free_port(), Seal.new_key()
     environment = {
         **kept,
         "QIAO_HOME": str(home),
@@ -159,8 +160,8 @@ def settings(home: Path, database_url: str) -> tuple[Config, dict[str, str]]:
     ), environment
 
 
-async def prepare(engine: Engine, simulator: Simulator, shop: Shop) -> str:
-    """A merchant with an account and an endpoint; gives the API key."""
+async def prepare(engine: Engine, simulator: Simulator, shop: Shop | None = None) -> str:
+    """A merchant with an account, and an endpoint for the shop; gives the API key."""
     await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
     await engine.accounts.put(
         merchant_id=SCOPE.merchant_id,
@@ -170,7 +171,8 @@ async def prepare(engine: Engine, simulator: Simulator, shop: Shop) -> str:
         name="alipay",
         settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
     )
-    await add_endpoint(engine, SCOPE, shop.url)
+    if shop is not None:
+        await add_endpoint(engine, SCOPE, shop.url)
     return await issue_api_key(engine, SCOPE)
 
 
@@ -202,13 +204,13 @@ async def work_until_quiet(engine: Engine) -> None:
     raise AssertionError("there is no end to the jobs")
 
 
-async def check(database: Database, simulator: Simulator, shop: Shop) -> tuple[int, int]:
-    """Every fen at the channel is in the books, once, and everything was told. How many payments
-    and events there are."""
+async def money_is_where_it_belongs(
+    database: Database, simulator: Simulator
+) -> list[asyncpg.Record]:
+    """What the channel keeps of each order is what the books say, which are right. The payments."""
     payments = await database.fetch(
         "SELECT payment_id, order_id, state, captured_minor, refunded_minor FROM payment"
     )
-    assert len(payments) == len({row["order_id"] for row in payments})
     attempts = await database.fetch("SELECT reference, payment_id FROM attempt")
     known = {row["reference"]: row["payment_id"] for row in attempts}
     kept = dict.fromkeys((row["payment_id"] for row in payments), 0)
@@ -217,6 +219,16 @@ async def check(database: Database, simulator: Simulator, shop: Shop) -> tuple[i
             kept[known[trade.out_trade_no]] += trade.fen - trade.refunded
     for row in payments:
         assert kept[row["payment_id"]] == row["captured_minor"] - row["refunded_minor"]
+    assert not (await prove(database)).mistakes
+    return payments
+
+
+async def check(database: Database, simulator: Simulator, shop: Shop) -> tuple[int, int]:
+    """Every fen at the channel is in the books, once, and everything was told. How many payments
+    and events there are."""
+    payments = await money_is_where_it_belongs(database, simulator)
+    assert len(payments) == len({row["order_id"] for row in payments})
+    for row in payments:
         assert row["state"] == ("paid" if row["captured_minor"] else "closed")
     paid = sum(row["state"] == "paid" for row in payments)
     assert paid > len(payments) * 0.8
@@ -229,12 +241,4 @@ async def check(database: Database, simulator: Simulator, shop: Shop) -> tuple[i
     events = {row["event_id"] for row in await database.fetch("SELECT event_id FROM event")}
     assert set(shop.digests) == events
     assert not shop.contradicted
-    assert not (await prove(database)).mistakes
     return len(payments), len(events)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -10,10 +10,9 @@ import random
 import signal
 import socket
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +22,27 @@ import pytest_asyncio
 
 from qiao.bootstrap.config import Config
 from qiao.bootstrap.engine import open_engine
-from qiao.crypto.sealing import Seal
 from qiao.domain.errors import QiaoError
-from qiao.engine.jobs import handlers
 from qiao.engine.ledger import prove
-from qiao.engine.merchants import add_merchant, issue_api_key
-from qiao.engine.runtime import Engine, Scope
+from qiao.engine.runtime import Engine
 from qiao.simulators.alipay import Simulator, new_credentials
-from qiao.simulators.alipay.book import State
 from qiao.store.connecting import Connector
 from qiao.store.database import open_database
 from qiao.store.errors import StoreUnavailable
 from qiao.store.migrate import migrate, status
-from qiao.store.outbox import Worker
-from qiao.testing.servers import Pair, free_port, until
-from qiao.testing.world import Clock
+from qiao.testing.servers import Pair, until
+from tests.crash.live import (
+    QIAO,
+    money_is_where_it_belongs,
+    nothing_is_sending,
+    prepare,
+    settings,
+    work_until_quiet,
+)
 
 FAILOVERS = int(os.environ.get("QIAO_TEST_FAILOVERS", "1"))
 CUSTOMERS = 8
 PATIENCE_SECONDS = 300
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
-QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
-LEFT = "SELECT count(*) FROM job WHERE merchant_id <> 'server'"
-"""The server's own come again for ever."""
 LATER = {"open": ("open", "paid", "closed"), "paid": ("paid",)}
 REFUND_LATER = {"requested": 0, "sending": 1, "pending": 2, "unknown": 2, "succeeded": 3}
 
@@ -149,28 +146,10 @@ class Platform:
 
 @pytest_asyncio.fixture
 async def platform(pair: Pair, simulator: Simulator, tmp_path: Path) -> AsyncIterator[Platform]:
-    kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
-    seal_key, port = Seal.new_key(), free_port()
-    environment = {
-        **kept,
-        "QIAO_HOME": str(tmp_path),
-        "QIAO_DATABASE_URL": pair.url,
-        "QIAO_SEAL_KEYS": seal_key,
-        "QIAO_PORT": str(port),
-        "QIAO_LOG": "error",
-    }
-    config = Config(home=str(tmp_path), database_url=pair.url, seal_keys=seal_key, port=port)
+    config, environment = settings(tmp_path, pair.url)
+    environment["QIAO_LOG"] = "error"
     async with open_engine(config) as engine:
-        await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id="acc_00000000000000000000000000",
-            live=False,
-            channel="alipay",
-            name="alipay",
-            settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
-        )
-        key = await issue_api_key(engine, SCOPE)
+        key = await prepare(engine, simulator)
         processes = [
             await asyncio.create_subprocess_exec(
                 *QIAO, *arguments, env=environment, stdout=asyncio.subprocess.DEVNULL
@@ -222,17 +201,7 @@ async def test_the_primary_dies_under_load(
     assert lost == []
     assert (await prove(platform.engine.database)).mistakes == []
     await work_until_quiet(platform.engine)
-    await money_is_where_it_belongs(platform.engine, simulator)
-
-
-async def nothing_is_sending(engine: Engine) -> None:
-    """Until the worker has taken up what was under way when a primary died."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while await engine.database.fetch_value(
-            "SELECT EXISTS (SELECT FROM attempt WHERE state = 'sending')"
-            " OR EXISTS (SELECT FROM refund WHERE state IN ('requested', 'sending'))"
-        ):
-            await asyncio.sleep(0.2)
+    await money_is_where_it_belongs(platform.engine.database, simulator)
 
 
 async def lost_answers(engine: Engine, answers: Answers) -> list[str]:
@@ -256,33 +225,6 @@ async def lost_answers(engine: Engine, answers: Answers) -> list[str]:
         if row is None or REFUND_LATER[row["state"]] < REFUND_LATER[told["state"]]:
             lost.append(identifier)
     return lost
-
-
-async def work_until_quiet(engine: Engine) -> None:
-    """Go on with a clock that is moved, until no job is left."""
-    clock = Clock()
-    worker = Worker(engine.database, handlers(replace(engine, now=clock)), now=clock, concurrency=8)
-    for _ in range(100):
-        while await worker.run_due():
-            pass
-        if not await engine.database.fetch_value(LEFT):
-            return
-        clock.pass_by(minutes=5)
-    raise AssertionError("there is no end to the jobs")
-
-
-async def money_is_where_it_belongs(engine: Engine, simulator: Simulator) -> None:
-    """What the channel keeps of each order is what the books say; and once more the proof."""
-    rows = await engine.database.fetch("SELECT * FROM payment")
-    kept = {row["payment_id"]: 0 for row in rows}
-    attempts = await engine.database.fetch("SELECT reference, payment_id FROM attempt")
-    payment_of = {row["reference"]: row["payment_id"] for row in attempts}
-    for trade in simulator.book.trades.values():
-        if trade.state in (State.SUCCESS, State.CLOSED) and trade.paid_at:
-            kept[payment_of[trade.out_trade_no]] += trade.fen - trade.refunded
-    for row in rows:
-        assert kept[row["payment_id"]] == row["captured_minor"] - row["refunded_minor"]
-    assert (await prove(engine.database)).mistakes == []
 
 
 async def test_what_a_fenced_primary_committed_alone_is_gone_once_it_follows(pair: Pair) -> None:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import asyncpg
+import msgspec
 import pytest
 
 from qiao.domain.errors import InvalidInput, QiaoError
@@ -172,7 +173,7 @@ async def test_one_at_a_time(patient: Database, folder: Path, postgres_url: str)
         await other.close()
 
 
-@pytest.mark.parametrize("damage", ["file", "manifest", "gone"])
+@pytest.mark.parametrize("damage", ["file", "manifest", "other_manifest", "gone"])
 async def test_nothing_is_dropped_unless_the_files_are_still_those(
     world: World, patient: Database, folder: Path, damage: str
 ) -> None:
@@ -183,9 +184,13 @@ async def test_nothing_is_dropped_unless_the_files_are_still_those(
     with pytest.raises(StopHere):
         await archived(patient, folder, before=next_month(), step=stop_at("archived"))
     month = f"{this_month():%Y_%m}"
-    file = folder / month / ("manifest.json" if damage == "manifest" else "ledger_entry.parquet")
+    file = folder / month / ("manifest.json" if "manifest" in damage else "ledger_entry.parquet")
     if damage == "gone":
         file.unlink()
+    elif damage == "other_manifest":
+        file.write_bytes(
+            msgspec.json.encode(msgspec.json.decode(file.read_bytes()) | {"tables": {}})
+        )
     else:
         with file.open("r+b") as opened:
             opened.seek(-20, os.SEEK_END)

@@ -69,8 +69,8 @@ async def _check(
     mistakes: list[str] = []
     try:
         manifest, found = await asyncio.to_thread(read_manifest, place)
-        if found != digest:
-            mistakes.append("the manifest is not the one that the database knows")
+        if found != digest:  # then what it says of the files proves nothing
+            raise ArchiveBroken("the manifest is not the one that the database knows")
         if manifest.previous != previous:
             mistakes.append("the manifest does not follow the one of the period before")
         await asyncio.to_thread(check_files, place, manifest)

@@ -22,6 +22,9 @@ from qiao.telemetry import metrics
 
 KEPT_SECONDS: Final = 60.0
 """How long one is kept without being used; and after how long in use the pool sees it again."""
+RELEASE_SECONDS: Final = 2.0
+"""How long one may take to come back whose statement was cut off; then it is ended instead. A
+server that vanished answers no cancellation, and who asked for the statement waits for it."""
 Raw: TypeAlias = "PoolConnectionProxy[Record]"
 
 
@@ -57,14 +60,16 @@ class Pool:
         self._pool = pool
         self._kept: list[Taken] = []
         self._lost: list[Taken] = []  # of those that were kept; the pool does not know it yet
-        self._in_use = 0
+        self._out = 0  # of the pool, those that are kept too, or asked of it
         self._waiting = 0
+        self._expired_at = float("-inf")  # monotonic
         self._sweeping: asyncio.Task[None] | None = None
         self._closing = False
 
     def sizes(self) -> tuple[int, int, int]:
         """Connections in use, idle, and how many there may be."""
-        idle = self._pool.get_idle_size() + len(self._kept) + len(self._lost)
+        kept = sum(not is_closed(one.raw) for one in (*self._kept, *self._lost))
+        idle = self._pool.get_idle_size() + kept
         return self._pool.get_size() - idle, idle, self._pool.get_max_size()
 
     def at_hand(self) -> Taken | None:
@@ -72,7 +77,6 @@ class Pool:
         while self._kept:
             one = self._kept.pop()
             if not is_closed(one.raw):
-                self._in_use += 1
                 return one
             self._lost.append(one)
         return None
@@ -86,13 +90,13 @@ class Pool:
         begun = time.monotonic()
         # A timer costs as much as taking one, and is needed only where all are taken: connecting
         # has a time-out of its own.
-        waits = self._in_use >= self._pool.get_max_size()
-        self._in_use += 1
+        waits = self._out >= self._pool.get_max_size()
+        self._out += 1
         self._waiting += 1  # what comes back now goes to the pool, or we might wait in vain
         try:
             raw = await self._pool.acquire(timeout=timeout_seconds() if waits else None)
         except BaseException:
-            self._in_use -= 1
+            self._out -= 1
             raise
         finally:
             self._waiting -= 1
@@ -102,10 +106,10 @@ class Pool:
 
     async def give_back(self, one: Taken, *, served_well: bool) -> None:
         """Keep it at hand, or let the pool look after it."""
-        self._in_use -= 1
         one.used_at = time.monotonic()
-        fresh = one.used_at - one.since < KEPT_SECONDS and not self._closing
-        if served_well and fresh and not self._waiting and not is_closed(one.raw):
+        fresh = one.since > self._expired_at and one.used_at - one.since < KEPT_SECONDS
+        wanted = not self._waiting and not self._closing
+        if served_well and fresh and wanted and not is_closed(one.raw):
             self._kept.append(one)
             if self._sweeping is None:
                 # In a context of its own: it outlives the request.
@@ -115,6 +119,7 @@ class Pool:
 
     async def expire(self) -> None:
         """Use none of today's connections again."""
+        self._expired_at = time.monotonic()  # what is in use now is kept no more
         await self._pool.expire_connections()
         await self._release_kept(before=float("inf"))
 
@@ -145,5 +150,8 @@ class Pool:
 
     async def _release(self, one: Taken) -> None:
         # What was asked for has happened or has failed by now; this changes neither.
-        with suppress(*LOST):
-            await self._pool.release(one.raw)
+        try:
+            with suppress(*LOST):
+                await self._pool.release(one.raw, timeout=RELEASE_SECONDS)
+        finally:
+            self._out -= 1
