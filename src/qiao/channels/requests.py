@@ -253,11 +253,8 @@ class ProfitSharingQuery:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShareReturnRequest:
-    """Have ``share``'s receiver give ``amount`` of it back to the merchant.
-
-    ``reference`` is the return's own number and stays the same on every resend.
-    """
+class ShareReturnQuery:
+    """Ask about the return ``reference``: ``amount`` of the share that ``share`` was."""
 
     reference: str
     amount: Money
@@ -265,19 +262,17 @@ class ShareReturnRequest:
     payment_reference: str
     payment_channel_reference: str
     share: Share
-    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ShareReturnQuery:
-    """Ask about the return ``reference`` of ``amount``."""
+class ShareReturnRequest(ShareReturnQuery):
+    """Have ``share``'s receiver give ``amount`` of it back to the merchant.
 
-    reference: str
-    amount: Money
-    sharing_reference: str
-    payment_reference: str
-    payment_channel_reference: str
-    share: Share
+    ``reference`` is the return's own number and stays the same on every resend. The request names
+    all that a question about it does, and is one.
+    """
+
+    description: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

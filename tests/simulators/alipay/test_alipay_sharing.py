@@ -37,6 +37,7 @@ async def test_what_is_not_even_asked(life: Life) -> None:
     for changes, field in [
         ({"receiver_type": "MERCHANT_ID"}, "receiver_type"),
         ({"receiver_type": "loginName", "name": None}, "name"),
+        ({"reference": "r" * 33}, "reference"),
     ]:
         with pytest.raises(InvalidInput) as error:
             await life.run("bind_receiver", replace(receiver, **changes))  # type: ignore[arg-type]

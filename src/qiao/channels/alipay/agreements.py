@@ -7,6 +7,7 @@ for the days on which a charge is taken https://opendocs.alipay.com/support/01rg
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,8 +18,8 @@ from qiao.channels.alipay.codes import (
     gateway_refusal,
 )
 from qiao.channels.alipay.gateway import Gateway
-from qiao.channels.alipay.payments import query_payment, succeeded
-from qiao.channels.alipay.products import PAYING, REFERENCE
+from qiao.channels.alipay.payments import declined, query_payment, taken
+from qiao.channels.alipay.products import MAX_SUBJECT_CHARACTERS, REFERENCE
 from qiao.channels.alipay.texts import time_from, yuan_text
 from qiao.channels.requests import (
     AgreementCharge,
@@ -37,11 +38,8 @@ from qiao.domain.outcomes import (
     AgreementEnded,
     AgreementOutcome,
     AgreementPending,
-    AwaitCustomer,
-    Declined,
     NotFound,
     PaymentOutcome,
-    Pending,
     QrCode,
     Redirect,
 )
@@ -61,7 +59,6 @@ _REFERENCE: Final = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
 _SCENE: Final = re.compile(r"[0-9A-Z_]{1,32}\|[0-9A-Z_]{1,32}", re.ASCII)
 _NO_SCENE: Final = "DEFAULT|DEFAULT"
 _MAX_NAME_CHARACTERS: Final = 100
-_MAX_SUBJECT_CHARACTERS: Final = 256
 _MIN_DAYS: Final = 7
 _LAST_DAY_OF_MONTH: Final = 28
 _DAYS: Final = {PeriodUnit.DAY: 1, PeriodUnit.WEEK: 7}
@@ -144,18 +141,11 @@ def charge(
     if answer.business_code in ALREADY_PAID:
         asked = PaymentQuery(reference=request.reference, amount=request.amount)
         return (yield from query_payment(gateway, asked, context))
-    declined = CHARGE_DECLINES.get(answer.business_code)
     if answer.refused_by_gateway:
-        declined = gateway_refusal(answer)
-    if declined is not None:
-        code = answer.sub_code or answer.code
-        return Declined(code=declined, channel_code=code, channel_message=answer.message)
-    if answer.code != PAYING and not answer.succeeded:
-        raise answer.open()
-    answer.expect("out_trade_no", request.reference)
-    if answer.code == PAYING:
-        return Pending(action=AwaitCustomer(), channel_reference=answer.optional("trade_no"))
-    return succeeded(answer, request.amount)
+        return declined(gateway_refusal(answer), answer)
+    if answer.business_code in CHARGE_DECLINES:
+        return declined(CHARGE_DECLINES[answer.business_code], answer)
+    return taken(answer, request.reference, request.amount)
 
 
 def active(fields: Mapping[str, Any]) -> AgreementActive:
@@ -167,7 +157,7 @@ def active(fields: Mapping[str, Any]) -> AgreementActive:
     return AgreementActive(channel_reference=number, signed_at=signed_at, valid_until=valid_until)
 
 
-def _moment(text: object) -> Any:
+def _moment(text: object) -> datetime | None:
     return time_from(text) if isinstance(text, str) and text else None
 
 
@@ -248,15 +238,10 @@ def _checked(request: AgreementCharge) -> str:
             field="reference",
             remedy="give 1 to 64 letters, digits and underscores",
         )
-    if (
-        not 0
-        < len(request.description.strip())
-        <= len(request.description)
-        <= (_MAX_SUBJECT_CHARACTERS)
-    ):
+    if not request.description.strip() or len(request.description) > MAX_SUBJECT_CHARACTERS:
         raise InvalidInput(
             "empty or too long",
             field="description",
-            remedy=f"give 1 to {_MAX_SUBJECT_CHARACTERS} characters",
+            remedy=f"give 1 to {MAX_SUBJECT_CHARACTERS} characters",
         )
     return request.reference

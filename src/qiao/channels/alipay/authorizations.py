@@ -15,8 +15,8 @@ from typing import Any, Final
 
 from qiao.channels.alipay.codes import ALREADY_PAID, PAYMENT_DECLINES, gateway_refusal
 from qiao.channels.alipay.gateway import Answer, Gateway
-from qiao.channels.alipay.payments import query_payment, succeeded
-from qiao.channels.alipay.products import PAYING, check_order
+from qiao.channels.alipay.payments import declined, query_payment, taken
+from qiao.channels.alipay.products import check_order
 from qiao.channels.alipay.texts import CURRENCY, money_from, yuan_text
 from qiao.channels.requests import (
     AuthorizationQuery,
@@ -60,11 +60,7 @@ def authorize(
     method = METHODS[request.product]
     answer = yield from gateway.call(method, content, context, notify_url=request.notify_url)
     if answer.refused_by_gateway:
-        return Declined(
-            code=gateway_refusal(answer),
-            channel_code=answer.sub_code or answer.code,
-            channel_message=answer.message,
-        )
+        return declined(gateway_refusal(answer), answer)
     if not answer.succeeded:
         raise answer.open()
     answer.expect("out_order_no", request.reference)
@@ -132,9 +128,9 @@ def capture(
     state = _state(told, request.authorization.amount)
     query = PaymentQuery(reference=request.reference, amount=request.amount)
     if not isinstance(state, Authorized):
-        taken = yield from query_payment(gateway, query, context)
-        over = isinstance(taken, NotFound) and isinstance(state, Closed)
-        return Declined(code="closed", channel_code=state_code(told)) if over else taken
+        trade = yield from query_payment(gateway, query, context)
+        over = isinstance(trade, NotFound) and isinstance(state, Closed)
+        return Declined(code="closed", channel_code=state_code(told)) if over else trade
     buyer = told.optional("payer_open_id")
     content = {
         "out_trade_no": request.reference,
@@ -152,17 +148,8 @@ def capture(
     if answer.business_code in ALREADY_PAID:
         return (yield from query_payment(gateway, query, context))
     if answer.business_code in PAYMENT_DECLINES:
-        return Declined(
-            code=PAYMENT_DECLINES[answer.business_code],
-            channel_code=answer.sub_code,
-            channel_message=answer.message,
-        )
-    if answer.code != PAYING and not answer.succeeded:
-        raise answer.open()
-    answer.expect("out_trade_no", request.reference)
-    if answer.code == PAYING:
-        return Pending(action=AwaitCustomer(), channel_reference=answer.optional("trade_no"))
-    return succeeded(answer, request.amount)
+        return declined(PAYMENT_DECLINES[answer.business_code], answer)
+    return taken(answer, request.reference, request.amount)
 
 
 def query_capture(

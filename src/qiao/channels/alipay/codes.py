@@ -1,7 +1,8 @@
 """What Alipay's refusals mean: only codes after which surely no money moved are in these tables.
 
 Whatever a table does not hold leaves the outcome open: it is asked about, never guessed. Sources:
-the error code tables of alipay.trade.pay, .precreate, .create, .refund and
+the error code tables of alipay.trade.pay, .precreate, .create, .refund, .order.settle and
+.royalty.relation.bind, alipay.user.agreement.query, alipay.merchant.tradecomplain.reply.submit and
 alipay.fund.trans.uni.transfer at https://opendocs.alipay.com/.
 """
 

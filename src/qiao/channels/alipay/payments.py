@@ -15,6 +15,7 @@ from qiao.domain.money import Money
 from qiao.domain.outcomes import (
     AwaitCustomer,
     Closed,
+    Declined,
     NotFound,
     PaymentOutcome,
     Pending,
@@ -24,6 +25,8 @@ from qiao.domain.outcomes import (
 PAID_STATUSES: Final = frozenset({"TRADE_SUCCESS", "TRADE_FINISHED"})
 WAITING_STATUS: Final = "WAIT_BUYER_PAY"
 CLOSED_STATUS: Final = "TRADE_CLOSED"
+PAYING: Final = "10003"
+"""``code`` of alipay.trade.pay while the customer has yet to confirm."""
 
 
 def query_payment(
@@ -97,6 +100,26 @@ def reverse_payment(
     if action not in ("close", "refund"):
         raise AnswerUnreadable("alipay.trade.cancel took an action that Qiao does not know")
     return Closed(channel_reference=answer.optional("trade_no"))
+
+
+def taken(answer: Answer, reference: str, asked: Money) -> PaymentOutcome:
+    """What an ``alipay.trade.pay`` says that was not refused: paid, or the customer is to confirm.
+
+    Raises AnswerUnreadable where it stays open.
+    """
+    if answer.code != PAYING and not answer.succeeded:
+        raise answer.open()
+    answer.expect("out_trade_no", reference)
+    if answer.code == PAYING:
+        return Pending(action=AwaitCustomer(), channel_reference=answer.optional("trade_no"))
+    return succeeded(answer, asked)
+
+
+def declined(code: str, answer: Answer) -> Declined:
+    """Refused, by the business or by the gateway itself."""
+    return Declined(
+        code=code, channel_code=answer.sub_code or answer.code, channel_message=answer.message
+    )
 
 
 def succeeded(answer: Answer, asked: Money) -> Succeeded:

@@ -11,15 +11,13 @@ from typing import Any, Final
 
 from qiao.channels.alipay.codes import ALREADY_PAID, PAYMENT_DECLINES, gateway_refusal
 from qiao.channels.alipay.gateway import Answer, Gateway
-from qiao.channels.alipay.payments import query_payment, succeeded
+from qiao.channels.alipay.payments import declined, query_payment, taken
 from qiao.channels.alipay.texts import time_text, yuan_text
 from qiao.channels.requests import Context, PaymentQuery, PaymentRequest, Product
 from qiao.channels.wire import Operation
 from qiao.domain.errors import InvalidInput
 from qiao.domain.outcomes import (
-    AwaitCustomer,
     ClientParameters,
-    Declined,
     PaymentOutcome,
     Pending,
     QrCode,
@@ -44,11 +42,10 @@ _PRODUCT_CODES: Final[Mapping[Product, str]] = {
     Product.MINI_PROGRAM: "JSAPI_PAY",
     Product.OFFICIAL_ACCOUNT: "JSAPI_PAY",
 }
-PAYING: Final = "10003"
 REFERENCE: Final = re.compile(r"[0-9A-Za-z_]{1,64}", re.ASCII)
 _AUTH_CODE: Final = re.compile(r"(?:2[5-9]|30)[0-9]{14,22}", re.ASCII)
 _USER_ID: Final = re.compile(r"2088[0-9]{12}", re.ASCII)
-_MAX_SUBJECT_CHARACTERS: Final = 256
+MAX_SUBJECT_CHARACTERS: Final = 256
 _MAX_NOTIFY_URL_CHARACTERS: Final = 256
 _MAX_LIFE: Final = timedelta(days=15)
 
@@ -83,11 +80,11 @@ def create_payment(
 
 def _outcome(request: PaymentRequest, answer: Answer) -> PaymentOutcome:
     if answer.refused_by_gateway:
-        return _declined(gateway_refusal(answer), answer)
+        return declined(gateway_refusal(answer), answer)
     if answer.business_code in PAYMENT_DECLINES:
-        return _declined(PAYMENT_DECLINES[answer.business_code], answer)
+        return declined(PAYMENT_DECLINES[answer.business_code], answer)
     if request.product is Product.CODE:
-        return _code_outcome(request, answer)
+        return taken(answer, request.reference, request.amount)
     if not answer.succeeded:
         raise answer.open()
     answer.expect("out_trade_no", request.reference)
@@ -95,22 +92,6 @@ def _outcome(request: PaymentRequest, answer: Answer) -> PaymentOutcome:
         return Pending(action=QrCode(content=answer.text("qr_code")))
     trade = answer.text("trade_no")
     return Pending(action=ClientParameters(parameters={"tradeNO": trade}), channel_reference=trade)
-
-
-def _code_outcome(request: PaymentRequest, answer: Answer) -> PaymentOutcome:
-    if answer.code == PAYING:
-        answer.expect("out_trade_no", request.reference)
-        return Pending(action=AwaitCustomer(), channel_reference=answer.optional("trade_no"))
-    if not answer.succeeded:
-        raise answer.open()
-    answer.expect("out_trade_no", request.reference)
-    return succeeded(answer, request.amount)
-
-
-def _declined(code: str, answer: Answer) -> Declined:
-    return Declined(
-        code=code, channel_code=answer.sub_code or answer.code, channel_message=answer.message
-    )
 
 
 def _order(gateway: Gateway, request: PaymentRequest, context: Context) -> dict[str, Any]:
@@ -165,8 +146,8 @@ def check_order(request: PaymentRequest, context: Context) -> None:
         "description": not 0
         < len(request.description.strip())
         <= len(request.description)
-        <= _MAX_SUBJECT_CHARACTERS
-        and ("empty or too long", f"give 1 to {_MAX_SUBJECT_CHARACTERS} characters"),
+        <= MAX_SUBJECT_CHARACTERS
+        and ("empty or too long", f"give 1 to {MAX_SUBJECT_CHARACTERS} characters"),
         "notify_url": len(request.notify_url) > _MAX_NOTIFY_URL_CHARACTERS
         and ("too long", f"give at most {_MAX_NOTIFY_URL_CHARACTERS} characters"),
         "expires_at": not now < request.expires_at <= now + _MAX_LIFE

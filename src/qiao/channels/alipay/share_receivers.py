@@ -53,9 +53,15 @@ def _ask(
             field="receiver_type",
             remedy=f"give one of: {', '.join(sorted(TYPES))}",
         )
+    if not 0 < len(request.reference) <= MAX_REFERENCE:
+        raise InvalidInput(
+            "empty or too long",
+            field="reference",
+            remedy=f"give 1 to {MAX_REFERENCE} characters",
+        )
     who = {"type": request.receiver_type, "account": request.receiver, **named}
     content: dict[str, Any] = {
-        "out_request_no": request.reference[:MAX_REFERENCE],
+        "out_request_no": request.reference,
         "receiver_list": [{name: text for name, text in who.items() if text is not None}],
     }
     answer = yield from gateway.call(method, content, context)

@@ -36,29 +36,25 @@ def return_share(
     answer = yield from gateway.call("alipay.trade.refund", _content(request), context)
     if answer.business_code in REFUND_REFUSALS:
         return _refused(REFUND_REFUSALS[answer.business_code], answer)
-    query = ShareReturnQuery(
-        reference=request.reference,
-        amount=request.amount,
-        sharing_reference=request.sharing_reference,
-        payment_reference=request.payment_reference,
-        payment_channel_reference=request.payment_channel_reference,
-        share=request.share,
-    )
     if answer.business_code in DOUBTFUL_RETURN_REFUSALS:
-        outcome = yield from query_share_return(gateway, query, context)
+        outcome = yield from query_share_return(gateway, request, context)
         refused = _refused(DOUBTFUL_RETURN_REFUSALS[answer.business_code], answer)
         return refused if isinstance(outcome, NotFound) else outcome
     if not answer.succeeded:
         raise answer.open()
     answer.expect("out_trade_no", request.payment_reference)
-    outcome = yield from query_share_return(gateway, query, context)
+    outcome = yield from query_share_return(gateway, request, context)
     return TransferPending() if isinstance(outcome, NotFound) else outcome
 
 
 def query_share_return(
     gateway: Gateway, query: ShareReturnQuery, context: Context
 ) -> Operation[TransferOutcome]:
-    """Ask for the return. An answer without ``refund_royaltys`` says that there is none, or yet."""
+    """Ask for the return: ``refund_royaltys`` tells that it is done.
+
+    An answer without any of it says that Alipay has no such refund, or not yet: NotFound. One that
+    knows the refund and tells nothing of the share is no end, and no leave to take it for refused.
+    """
     content = {
         "out_trade_no": query.payment_reference,
         "out_request_no": query.reference,
@@ -71,10 +67,13 @@ def query_share_return(
     if not answer.succeeded:
         raise answer.open()
     told = answer.fields.get("refund_royaltys")
-    if told in (None, []):
+    known = answer.optional("refund_status") or answer.optional("refund_amount")
+    if not told and known is None:
         return NotFound()
     answer.expect("out_trade_no", query.payment_reference)
     answer.expect("out_request_no", query.reference)
+    if not told:
+        return TransferPending()
     if not isinstance(told, list) or len(told) != 1 or not isinstance(told[0], dict):
         raise AnswerUnreadable(f"{method} answered about other returns than the one")
     back = Answer(method=method, code="", sub_code="", message="", fields=told[0])

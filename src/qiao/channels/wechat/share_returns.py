@@ -54,21 +54,13 @@ def return_share(
     answer = yield from gateway.call("POST", PATH, context, body=body)
     if answer.code in SHARING_REFUSALS:
         return _refused(SHARING_REFUSALS[answer.code], answer)
-    query = ShareReturnQuery(
-        reference=request.reference,
-        amount=request.amount,
-        sharing_reference=request.sharing_reference,
-        payment_reference=request.payment_reference,
-        payment_channel_reference=request.payment_channel_reference,
-        share=request.share,
-    )
     if answer.code in DOUBTFUL_RETURN_REFUSALS:
-        outcome = yield from query_share_return(gateway, query, context)
+        outcome = yield from query_share_return(gateway, request, context)
         refused = _refused(DOUBTFUL_RETURN_REFUSALS[answer.code], answer)
         return refused if isinstance(outcome, NotFound) else outcome
     if not answer.succeeded:
         raise answer.open()
-    return _outcome(answer.fields, query)
+    return _outcome(answer.fields, request)
 
 
 def query_share_return(

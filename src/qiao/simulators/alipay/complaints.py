@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qiao.simulators.alipay.book import Trade, refused, yuan_of
 from qiao.simulators.alipay.codec import CHINA, Refusal, Request, china_time
+from qiao.simulators.kit.complaining import Complaining
 from qiao.simulators.kit.notifier import Message
 
 if TYPE_CHECKING:
@@ -182,18 +183,13 @@ def _view(one: Complaint) -> Node:
     }
 
 
-def control(simulator: "Simulator", trade: Trade, body: bytes) -> Complaint | None:
-    """A complaint as a test or ``qiao trigger`` asks for it; None for a trade that is not paid.
-
-    With ``told`` the app hears of complaints where it hears of the trade, if nowhere else.
-    """
+def control(simulator: "Simulator", trade: Trade, asked: Complaining) -> str | None:
+    """The number of a complaint; None for a trade that is not paid."""
     if not trade.paid_at:
         return None
-    asked = json.loads(body) if body else {}
-    if asked.get("told") and trade.notify_url:
+    if asked.told and trade.notify_url:
         simulator.book.gateways.setdefault(trade.app_id, trade.notify_url)
-    text, phone = asked.get("text", "商品有问题"), asked.get("phone", "13800138000")
-    return complain(simulator, trade, str(text), str(phone))
+    return complain(simulator, trade, asked.text, asked.phone).complain_event_id
 
 
 METHODS: Final[dict[str, Callable[["Simulator", Request], Awaitable[Node]]]] = {

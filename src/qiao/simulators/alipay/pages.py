@@ -1,33 +1,8 @@
-"""Pages of the simulated wallet, and answers in JSON."""
+"""Pages of the simulated wallet, from its own templates."""
 
-from functools import cache
-from typing import Any
+from functools import partial
+from typing import Final
 
-import msgspec
-from aiohttp import web
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from qiao.simulators.kit import pages
 
-POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; form-action *; base-uri 'none'; "
-    "frame-ancestors 'none'"
-)
-
-
-def json_answer(value: Any, *, status: int = 200) -> web.Response:
-    return web.Response(
-        status=status, body=msgspec.json.encode(value), content_type="application/json"
-    )
-
-
-def page(name: str, **values: Any) -> web.Response:
-    text = _templates().get_template(name).render(**values)
-    return web.Response(
-        text=text, content_type="text/html", headers={"content-security-policy": POLICY}
-    )
-
-
-@cache
-def _templates() -> Environment:
-    return Environment(
-        loader=PackageLoader("qiao.simulators.alipay"), autoescape=True, undefined=StrictUndefined
-    )
+page: Final = partial(pages.page, "qiao.simulators.alipay")

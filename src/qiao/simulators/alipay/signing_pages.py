@@ -7,7 +7,8 @@ from aiohttp import web
 from qiao.simulators.alipay import agreements
 from qiao.simulators.alipay.agreements import Agreement
 from qiao.simulators.alipay.book import yuan_of
-from qiao.simulators.alipay.pages import json_answer, page
+from qiao.simulators.alipay.pages import page
+from qiao.simulators.kit.pages import json_answer
 
 if TYPE_CHECKING:
     from qiao.simulators.alipay.simulator import Simulator
@@ -61,29 +62,14 @@ def agreement_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
     async def every(_: web.Request) -> web.Response:
         return json_answer([_view(one) for one in simulator.book.agreements.values()])
 
-    async def one(request: web.Request) -> web.Response:
-        return json_answer(_view(of_number(request)))
-
-    async def approve_it(request: web.Request) -> web.Response:
-        agreement = of_number(request)
-        done = agreements.signed(simulator, agreement)
-        return json_answer(_view(agreement), status=200 if done else 409)
-
     async def end_it(request: web.Request) -> web.Response:
         agreement = of_number(request)
         done = agreements.ended(simulator, agreement)
         return json_answer(_view(agreement), status=200 if done else 409)
 
-    async def resend(request: web.Request) -> web.Response:
-        agreements.tell(simulator, of_number(request))
-        return web.Response(status=202)
-
     return [
         web.get("/_control/agreements", every),
-        web.get("/_control/agreements/{number}", one),
-        web.post("/_control/agreements/{number}/approve", approve_it),
         web.post("/_control/agreements/{number}/end", end_it),
-        web.post("/_control/agreements/{number}/resend", resend),
     ]
 
 

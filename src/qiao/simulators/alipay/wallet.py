@@ -1,7 +1,6 @@
 """What the customer sees and does: wallet pages, authorisation, and the same as JSON for tests."""
 
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -11,7 +10,9 @@ from qiao.simulators.alipay import complaints
 from qiao.simulators.alipay.book import State, Trade, yuan_of
 from qiao.simulators.alipay.codec import Refusal
 from qiao.simulators.alipay.methods import DECLINES, order_of
-from qiao.simulators.alipay.pages import json_answer, page
+from qiao.simulators.alipay.pages import page
+from qiao.simulators.kit.complaining import complaint_route
+from qiao.simulators.kit.pages import json_answer
 from qiao.simulators.kit.scenarios import ENTRIES
 
 if TYPE_CHECKING:
@@ -153,22 +154,12 @@ def trade_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
         web.get("/_control/payments/{number}", payment),
         web.post("/_control/payments/{number}/approve", approve),
         web.post("/_control/payments/{number}/refuse", refuse),
-        web.post("/_control/payments/{number}/complain", _complaining(simulator, found)),
+        complaint_route(
+            lambda request, asked: complaints.control(simulator, found(request), asked)
+        ),
         web.post("/_control/auth_codes", auth_code),
         web.post("/_control/notifications/{number}/resend", resend),
     ]
-
-
-def _complaining(
-    simulator: "Simulator", found: Callable[[web.Request], Trade]
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def complain(request: web.Request) -> web.Response:
-        made = complaints.control(simulator, found(request), await request.read())
-        if made is None:
-            raise web.HTTPConflict
-        return json_answer({"number": made.complain_event_id}, status=201)
-
-    return complain
 
 
 def _view(trade: Trade) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 As https://pay.weixin.qq.com/wiki/doc/apiv3/apis/chapter10_2_11.shtml and its siblings tell it.
 """
 
-import json
 import secrets
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from qiao.simulators.kit.complaining import Complaining
 from qiao.simulators.wechat.book import CHINA, Order, china_time, text_of
 from qiao.simulators.wechat.codec import Refusal, Request
 from qiao.simulators.wechat.methods import Reply
@@ -172,15 +172,10 @@ def _view(simulator: "Simulator", one: Complaint) -> dict[str, Any]:
     }
 
 
-def control(simulator: "Simulator", order: Order, body: bytes) -> Complaint | None:
-    """A complaint as a test or ``qiao trigger`` asks for it; None for an order that is not paid.
-
-    With ``told`` the merchant hears of complaints where it hears of the order, if nowhere else.
-    """
+def control(simulator: "Simulator", order: Order, asked: Complaining) -> str | None:
+    """The number of a complaint; None for an order that is not paid."""
     if not order.paid_at:
         return None
-    asked = json.loads(body) if body else {}
-    if asked.get("told") and order.notify_url:
+    if asked.told and order.notify_url:
         simulator.book.complaint_urls.setdefault(order.mchid, order.notify_url)
-    text, phone = asked.get("text", "商品有问题"), asked.get("phone", "13800138000")
-    return complain(simulator, order, str(text), str(phone))
+    return complain(simulator, order, asked.text, asked.phone).complaint_id

@@ -1,18 +1,19 @@
 """What the customer sees and does: wallet pages, authorisation, and the same as JSON for tests."""
 
 import secrets
-from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from aiohttp import web
 
+from qiao.simulators.kit.complaining import complaint_route
+from qiao.simulators.kit.pages import json_answer
 from qiao.simulators.kit.scenarios import ENTRIES
 from qiao.simulators.wechat import complaints
 from qiao.simulators.wechat.bills import yuan
 from qiao.simulators.wechat.book import OPENID, Order, State
 from qiao.simulators.wechat.methods import DECLINES
-from qiao.simulators.wechat.pages import json_answer, page
+from qiao.simulators.wechat.pages import page
 
 if TYPE_CHECKING:
     from qiao.simulators.wechat.simulator import Simulator
@@ -188,23 +189,13 @@ def order_control_routes(simulator: "Simulator") -> list[web.RouteDef]:
         web.get("/_control/payments/{number}", payment),
         web.post("/_control/payments/{number}/approve", approve),
         web.post("/_control/payments/{number}/refuse", refuse),
-        web.post("/_control/payments/{number}/complain", _complaining(simulator, found)),
+        complaint_route(
+            lambda request, asked: complaints.control(simulator, found(request), asked)
+        ),
         web.post("/_control/auth_codes", auth_code),
         web.post("/_control/notifications/{number}/resend", resend),
         web.post("/_control/platform_keys/rotate", rotate),
     ]
-
-
-def _complaining(
-    simulator: "Simulator", found: Callable[[web.Request], Order]
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def complain(request: web.Request) -> web.Response:
-        made = complaints.control(simulator, found(request), await request.read())
-        if made is None:
-            raise web.HTTPConflict
-        return json_answer({"number": made.complaint_id}, status=201)
-
-    return complain
 
 
 def _view(order: Order) -> dict[str, Any]:

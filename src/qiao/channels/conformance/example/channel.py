@@ -1,7 +1,7 @@
 """Toy's translator: every verb and every capability, over signed JSON."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import quote, urlencode
 
@@ -34,11 +34,7 @@ from qiao.channels.requests import (
     PaymentQuery,
     PaymentRequest,
     Product,
-    RefundQuery,
-    RefundRequest,
     StatementRequest,
-    TransferQuery,
-    TransferRequest,
 )
 from qiao.channels.wire import HttpMessage, HttpReply, Operation
 from qiao.domain.errors import (
@@ -58,15 +54,7 @@ from qiao.domain.outcomes import (
     Pending,
     QrCode,
     Redirect,
-    Refunded,
-    RefundOutcome,
-    RefundPending,
-    RefundRefused,
     Succeeded,
-    TransferOutcome,
-    TransferPending,
-    Transferred,
-    TransferRefused,
     Unknown,
 )
 
@@ -239,79 +227,6 @@ class ToyChannel(ToyAgreements, ToySharing, ToyDisputes):
         target = f"/captures/{quote(query.reference, safe='')}"
         answer = yield from self.ask("GET", target, None, context)
         return self.payment_outcome(answer, query.reference, query.amount)
-
-    # Refunds, transfers, sharing
-
-    def refund(self, request: RefundRequest, context: Context) -> Operation[RefundOutcome]:
-        fields = self.refund_fields(request, context)
-        answer = yield from self.ask("POST", "/refunds", fields, context)
-        return self.refund_outcome(answer, request.reference, request.amount)
-
-    def refund_fields(self, request: RefundRequest, _: Context) -> dict[str, str]:
-        """What Toy wants to know of a refund; raises InvalidInput."""
-        return {
-            **self.amount_fields(request.reference, request.amount),
-            "payment_reference": request.payment_reference,
-            "reason": request.reason or "",
-        }
-
-    def query_refund(self, query: RefundQuery, context: Context) -> Operation[RefundOutcome]:
-        target = f"/refunds/{quote(query.reference, safe='')}"
-        answer = yield from self.ask("GET", target, None, context)
-        return self.refund_outcome(answer, query.reference, query.amount)
-
-    def refund_outcome(self, answer: Document, reference: str, amount: Money) -> RefundOutcome:
-        """What an answer about a refund says; raises AnswerUnreadable for a foreign one."""
-        status = text(answer, "status")
-        if status == "system_error":
-            return Unknown(reason="Toy is out of order")
-        self.check_ours(answer, reference)
-        match status:
-            case "waiting":
-                return RefundPending()
-            case "paid":
-                self.check_amount(answer, amount)
-                return Refunded(amount=money(answer), channel_reference=text(answer, "number"))
-            case "refused":
-                return RefundRefused(code="refused", channel_code=text(answer, "code"))
-            case "not_found":
-                return NotFound()
-            case _:
-                return Unknown(reason="Toy says something new")
-
-    def transfer(self, request: TransferRequest, context: Context) -> Operation[TransferOutcome]:
-        fields = {
-            **self.amount_fields(request.reference, request.amount),
-            "payee": request.payee,
-        }
-        return (
-            yield from self.move("/transfers", fields, request.reference, request.amount, context)
-        )
-
-    def query_transfer(self, query: TransferQuery, context: Context) -> Operation[TransferOutcome]:
-        target = f"/transfers/{quote(query.reference, safe='')}"
-        return (yield from self.move(target, None, query.reference, query.amount, context))
-
-    def move(
-        self,
-        target: str,
-        fields: Mapping[str, str] | None,
-        reference: str,
-        amount: Money,
-        context: Context,
-    ) -> Operation[TransferOutcome]:
-        """Send money away (or, without ``fields``, ask whether it went)."""
-        answer = yield from self.ask("GET" if fields is None else "POST", target, fields, context)
-        outcome = self.refund_outcome(answer, reference, amount)
-        match outcome:
-            case Refunded():
-                return Transferred(amount=outcome.amount, channel_reference=text(answer, "number"))
-            case RefundPending():
-                return TransferPending()
-            case RefundRefused():
-                return TransferRefused(code="refused", channel_code=outcome.channel_code)
-            case _:
-                return outcome
 
     # Payers and statements
 

@@ -1,11 +1,10 @@
 """Toy's disputes: what customers complain of, and what they are answered."""
 
-from collections.abc import Mapping
 from datetime import timedelta
-from typing import Protocol
 from urllib.parse import quote
 
 from qiao.channels.conformance.example.codec import Document, moment, money, text
+from qiao.channels.conformance.example.wire import ToyWire
 from qiao.channels.disputes import (
     Dispute,
     DisputeKind,
@@ -22,58 +21,37 @@ from qiao.domain.outcomes import DisputeAnswered, DisputeAnswerRefused, DisputeO
 TO_ANSWER = timedelta(days=3)
 
 
-class Wire(Protocol):
-    """What asks Toy: :class:`.ToyChannel` has it."""
+class ToyDisputes(ToyWire):
+    """The verbs of the capability."""
 
-    def ask(
-        self, method: str, target: str, fields: Mapping[str, str] | None, context: Context
-    ) -> Operation[Document]: ...
-
-    def check_ours(self, answer: Document, reference: str) -> None: ...
-
-
-class ToyDisputes:
-    """The verbs of the capability, for the channel to have."""
-
-    def list_disputes(
-        self: Wire, span: DisputeSpan, context: Context
-    ) -> Operation[tuple[Dispute, ...]]:
+    def list_disputes(self, span: DisputeSpan, context: Context) -> Operation[tuple[Dispute, ...]]:
         target = f"/disputes/since/{int(span.since.timestamp())}"
         answer = yield from self.ask("GET", target, None, context)
         return (_dispute(answer),)
 
-    def query_dispute(
-        self: Wire, query: DisputeQuery, context: Context
-    ) -> Operation[Dispute | NotFound]:
+    def query_dispute(self, query: DisputeQuery, context: Context) -> Operation[Dispute | NotFound]:
         target = f"/disputes/{quote(query.number, safe='')}"
         answer = yield from self.ask("GET", target, None, context)
         self.check_ours(answer, query.number)
         return NotFound() if text(answer, "status") == "not_found" else _dispute(answer)
 
-    def reply_to_dispute(
-        self: Wire, reply: DisputeReply, context: Context
-    ) -> Operation[DisputeOutcome]:
-        return (yield from _say(self, "/disputes/replies", reply, context))
+    def reply_to_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        return (yield from self.say("/disputes/replies", reply, context))
 
-    def finish_dispute(
-        self: Wire, reply: DisputeReply, context: Context
-    ) -> Operation[DisputeOutcome]:
-        return (yield from _say(self, "/disputes/ends", reply, context))
+    def finish_dispute(self, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        return (yield from self.say("/disputes/ends", reply, context))
 
-
-def _say(
-    wire: Wire, target: str, reply: DisputeReply, context: Context
-) -> Operation[DisputeOutcome]:
-    fields = {"reference": reply.number, "text": reply.text}
-    answer = yield from wire.ask("POST", target, fields, context)
-    wire.check_ours(answer, reply.number)
-    match text(answer, "status"):
-        case "paid":
-            return DisputeAnswered()
-        case "refused":
-            return DisputeAnswerRefused(code="refused", channel_code=text(answer, "code"))
-        case _:
-            raise AnswerUnreadable("Toy does not say whether it took the answer")
+    def say(self, target: str, reply: DisputeReply, context: Context) -> Operation[DisputeOutcome]:
+        fields = {"reference": reply.number, "text": reply.text}
+        answer = yield from self.ask("POST", target, fields, context)
+        self.check_ours(answer, reply.number)
+        match text(answer, "status"):
+            case "paid":
+                return DisputeAnswered()
+            case "refused":
+                return DisputeAnswerRefused(code="refused", channel_code=text(answer, "code"))
+            case _:
+                raise AnswerUnreadable("Toy does not say whether it took the answer")
 
 
 def _dispute(answer: Document) -> Dispute:

@@ -23,14 +23,9 @@ from qiao.channels.requests import (
 from qiao.channels.wechat.products import MAX_DESCRIPTION, MAX_NOTIFY_URL
 from qiao.channels.wechat.texts import check_reference, fen
 from qiao.channels.wechat.v2.account import Account
-from qiao.channels.wechat.v2.codes import (
-    ALREADY,
-    CHARGE_DECLINES,
-    CONTRACT_NOT_FOUND,
-    DOUBTFUL_DECLINES,
-)
+from qiao.channels.wechat.v2.codes import CHARGE_DECLINES, CONTRACT_NOT_FOUND
 from qiao.channels.wechat.v2.gateway import Answer, Gateway, expect, text_of
-from qiao.channels.wechat.v2.payments import query_payment
+from qiao.channels.wechat.v2.payments import refusal
 from qiao.channels.wechat.v2.products import SERVER_IP
 from qiao.channels.wechat.v2.texts import time_from
 from qiao.channels.wire import Operation
@@ -41,7 +36,6 @@ from qiao.domain.outcomes import (
     AgreementOutcome,
     AgreementPending,
     AwaitCustomer,
-    Declined,
     NotFound,
     PaymentOutcome,
     Pending,
@@ -161,17 +155,8 @@ def charge(
     }
     answer = yield from gateway.call("/pay/pappayapply", fields, context)
     query = PaymentQuery(reference=request.reference, amount=request.amount, by_agreement=True)
-    if answer.code in ALREADY:
-        return (yield from query_payment(gateway, query, context))
-    if answer.code in CHARGE_DECLINES:
-        return _declined(CHARGE_DECLINES[answer.code], answer)
-    if answer.code in DOUBTFUL_DECLINES:
-        outcome = yield from query_payment(gateway, query, context)
-        declined = _declined("invalid_request", answer)
-        return declined if isinstance(outcome, NotFound) else outcome
-    if not answer.succeeded:
-        raise answer.open()
-    return Pending(action=AwaitCustomer())
+    refused = yield from refusal(gateway, answer, CHARGE_DECLINES, query, context)
+    return Pending(action=AwaitCustomer()) if refused is None else refused
 
 
 def notified(account: Account, fields: Mapping[str, str]) -> AgreementOutcome | None:
@@ -207,10 +192,6 @@ def moment_from(fields: Mapping[str, str], name: str) -> datetime | None:
     if _SECONDS.fullmatch(text):
         return datetime.fromtimestamp(int(text), UTC)
     return time_from(text)
-
-
-def _declined(code: str, answer: Answer) -> Declined:
-    return Declined(code=code, channel_code=answer.code, channel_message=answer.message)
 
 
 def _named(query: AgreementQuery) -> dict[str, str | None]:

@@ -1,7 +1,8 @@
 """What API v2's error codes mean, without their underscores.
 
 Source: the error tables of https://pay.weixin.qq.com/doc/v2/merchant/4011935214 (order), 4011937125
-(payment code), 4011937361 (reversal) and 4011935217 (refund).
+(payment code), 4011937361 (reversal), 4011935217 (refund), and for a charge by an agreement of
+https://pay.weixin.qq.com/wiki/doc/api/wxpay_v2/papay/chapter3_8.shtml.
 """
 
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ PAYMENT_DECLINES: Final = _table(
     }
 )
 CONTRACT_NOT_FOUND: Final = frozenset({"CONTRACTNOTEXIST"})
+"""Seen in answers that merchants quote; no table names it."""
 CHARGE_DECLINES: Final[Mapping[str, str]] = {
     **PAYMENT_DECLINES,
     **dict.fromkeys(CONTRACT_NOT_FOUND, "agreement_ended"),

@@ -10,8 +10,13 @@ from typing import Final
 from qiao.channels.requests import Context, PaymentQuery
 from qiao.channels.wechat.texts import check_reference
 from qiao.channels.wechat.v2.account import Account
-from qiao.channels.wechat.v2.codes import ALREADY, NOT_FOUND, NOT_REVERSIBLE
-from qiao.channels.wechat.v2.gateway import Gateway, expect, expect_merchant, text_of
+from qiao.channels.wechat.v2.codes import (
+    ALREADY,
+    DOUBTFUL_DECLINES,
+    NOT_FOUND,
+    NOT_REVERSIBLE,
+)
+from qiao.channels.wechat.v2.gateway import Answer, Gateway, expect, expect_merchant, text_of
 from qiao.channels.wechat.v2.texts import money_from, time_from
 from qiao.channels.wire import Operation
 from qiao.domain.errors import AnswerUnreadable
@@ -49,6 +54,35 @@ def query_payment(
     if not answer.succeeded:
         raise answer.open()
     return outcome_of(gateway.account, answer.fields, query)
+
+
+def refusal(
+    gateway: Gateway,
+    answer: Answer,
+    declines: Mapping[str, str],
+    query: PaymentQuery,
+    context: Context,
+) -> Operation[PaymentOutcome | None]:
+    """What became of an order or a charge that was not accepted; None for one that was.
+
+    One whose number was used before is asked about, and so is one whose refusal may only say that
+    it was repeated. Raises AnswerUnreadable where it stays open.
+    """
+    if answer.code in ALREADY:
+        return (yield from query_payment(gateway, query, context))
+    if answer.code in declines:
+        return _declined(declines[answer.code], answer)
+    if answer.code in DOUBTFUL_DECLINES:
+        outcome = yield from query_payment(gateway, query, context)
+        declined = _declined("invalid_request", answer)
+        return declined if isinstance(outcome, NotFound) else outcome
+    if not answer.succeeded:
+        raise answer.open()
+    return None
+
+
+def _declined(code: str, answer: Answer) -> Declined:
+    return Declined(code=code, channel_code=answer.code, channel_message=answer.message)
 
 
 def close_payment(

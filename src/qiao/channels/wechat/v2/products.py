@@ -11,22 +11,15 @@ from urllib.parse import quote
 from qiao.channels.requests import Context, PaymentQuery, PaymentRequest, Product
 from qiao.channels.wechat.products import AUTH_CODE, MAX_DESCRIPTION, MAX_NOTIFY_URL
 from qiao.channels.wechat.texts import check_reference, fen
-from qiao.channels.wechat.v2.codes import (
-    ALREADY,
-    DOUBTFUL_DECLINES,
-    PAYMENT_DECLINES,
-    USER_PAYING,
-)
+from qiao.channels.wechat.v2.codes import PAYMENT_DECLINES, USER_PAYING
 from qiao.channels.wechat.v2.gateway import Answer, Gateway, expect
-from qiao.channels.wechat.v2.payments import query_payment, succeeded
+from qiao.channels.wechat.v2.payments import refusal, succeeded
 from qiao.channels.wechat.v2.texts import time_text
 from qiao.channels.wire import Operation
 from qiao.domain.errors import AnswerUnreadable, InvalidInput
 from qiao.domain.outcomes import (
     AwaitCustomer,
     ClientParameters,
-    Declined,
-    NotFound,
     PaymentOutcome,
     Pending,
     QrCode,
@@ -58,24 +51,13 @@ def create_payment(
     query = PaymentQuery(reference=request.reference, amount=request.amount)
     if answer.code in USER_PAYING:
         return Pending(action=AwaitCustomer())
-    if answer.code in ALREADY:
-        return (yield from query_payment(gateway, query, context))
-    if answer.code in PAYMENT_DECLINES:
-        return _declined(PAYMENT_DECLINES[answer.code], answer)
-    if answer.code in DOUBTFUL_DECLINES:
-        outcome = yield from query_payment(gateway, query, context)
-        declined = _declined("invalid_request", answer)
-        return declined if isinstance(outcome, NotFound) else outcome
-    if not answer.succeeded:
-        raise answer.open()
+    refused = yield from refusal(gateway, answer, PAYMENT_DECLINES, query, context)
+    if refused is not None:
+        return refused
     if code:
         expect(answer.fields, {"out_trade_no": request.reference})
         return succeeded(gateway.account, answer.fields, request.amount)
     return _pending(gateway, request, answer, context)
-
-
-def _declined(code: str, answer: Answer) -> Declined:
-    return Declined(code=code, channel_code=answer.code, channel_message=answer.message)
 
 
 def _pending(

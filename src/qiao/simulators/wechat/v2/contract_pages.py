@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from qiao.simulators.kit.pages import json_answer
 from qiao.simulators.wechat.book import Contract
-from qiao.simulators.wechat.pages import json_answer, page
+from qiao.simulators.wechat.pages import page
 from qiao.simulators.wechat.v2 import papay
 from qiao.simulators.wechat.v2.codec import Failure
 
