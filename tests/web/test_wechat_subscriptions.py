@@ -59,9 +59,9 @@ class School(Live):
         async with asyncio.timeout(30):
             while True:
                 periods = (await self.api.get(path)).json()["charged_periods"]
-                paths = [f"/v1/payments/{one['payment_id']}" for one in periods]
-                payments = [(await self.api.get(one)).json() for one in paths]
-                if [one["state"] for paid in payments for one in paid["attempts"]] == [state]:
+                ids = [one["payment_id"] for one in periods if one["payment_id"] is not None]
+                payments = [(await self.api.get(f"/v1/payments/{one}")).json() for one in ids]
+                if [one["state"] for payment in payments for one in payment["attempts"]] == [state]:
                     return
                 await asyncio.sleep(0.05)
 
