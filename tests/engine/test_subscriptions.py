@@ -2,116 +2,52 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import date, time, timedelta
-from zoneinfo import ZoneInfo
+from datetime import date, timedelta
 
 import pytest
 
-from qiao.channels.requests import Product
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
-from qiao.domain.periods import PeriodUnit
 from qiao.engine.agreement_work import agreement_now
-from qiao.engine.agreements import AgreementOrder, end_agreement, request_agreement
+from qiao.engine.agreements import end_agreement
 from qiao.engine.closing import close
 from qiao.engine.errors import Conflict
 from qiao.engine.ledger import prove
 from qiao.engine.notifications import receive
 from qiao.engine.payment_limits import LimitKind, put_limit
-from qiao.engine.payments import accept, list_payments
-from qiao.engine.records import Agreement, Payment, Period, Subscription, WhenUnpaid
+from qiao.engine.payments import accept
+from qiao.engine.records import WhenUnpaid
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import IdempotencyKey
-from qiao.engine.subscription_work import subscription_now, work
+from qiao.engine.subscription_work import work
 from qiao.engine.subscriptions import (
-    SubscriptionOrder,
     cancel,
     create_subscription,
     list_subscriptions,
     pause,
-    periods_of,
     resume,
 )
 from qiao.testing.bank import Fault
 from qiao.testing.world import World
-
-SHANGHAI = ZoneInfo("Asia/Shanghai")
-
-
-def today(world: World) -> date:
-    return world.clock().astimezone(SHANGHAI).date()
-
-
-async def signed(
-    world: World, *, unit: PeriodUnit = PeriodUnit.DAY, count: int = 30, first: date | None = None
-) -> Agreement:
-    order = AgreementOrder(
-        number=f"member-{len(world.bank.mandates)}",
-        channel="bank",
-        product=Product.QR,
-        max_amount=Money(3000, "CNY"),
-        period_unit=unit,
-        period_count=count,
-        first_charge_on=first or today(world),
-        display_name="member",
-    )
-    agreement = (await request_agreement(world.engine, world.scope, order)).agreement
-    world.bank.sign_mandate(agreement.reference)
-    notice = world.bank.mandate_notice(agreement.reference)
-    await receive(world.engine, agreement.merchant_id, world.account_id, notice)
-    return await agreement_now(world.engine, agreement.merchant_id, agreement.agreement_id)
+from tests.engine.subscribing import (
+    charges,
+    events,
+    from_noon,
+    now,
+    order,
+    pass_days,
+    payments,
+    periods,
+    signed,
+    states,
+    subscribed,
+    today,
+)
 
 
-def order(agreement: Agreement, **more: object) -> SubscriptionOrder:
-    asked = SubscriptionOrder(
-        number=f"sub-{agreement.number}",
-        agreement_id=agreement.agreement_id,
-        amount=Money(2500, "CNY"),
-        description="lessons",
-        charge_time=time(0, 0),
-    )
-    return replace(asked, **more)  # type: ignore[arg-type]  # a test names the fields
-
-
-async def subscribed(world: World, **more: object) -> Subscription:
-    made = await create_subscription(world.engine, world.scope, order(await signed(world), **more))
-    return made.subscription
-
-
-async def now(world: World, subscription: Subscription) -> Subscription:
-    return await subscription_now(
-        world.engine, subscription.merchant_id, subscription.subscription_id
-    )
-
-
-async def periods(world: World, subscription: Subscription) -> list[Period]:
-    return list(reversed(await periods_of(world.engine, subscription)))
-
-
-async def states(world: World, subscription: Subscription) -> list[str]:
-    return [str(one.state) for one in await periods(world, subscription)]
-
-
-async def pass_days(world: World, days: int) -> None:
-    """Day after day, as a worker that never rests."""
-    for _ in range(days):
-        world.clock.pass_by(days=1)
-        await world.work()
-
-
-async def payments(world: World) -> list[Payment]:
-    return list(reversed(await list_payments(world.engine, world.scope)))
-
-
-def charges(world: World) -> int:
-    return sum(len(one.charges) for one in world.bank.mandates.values())
-
-
-async def events(world: World) -> list[str]:
-    rows = await world.engine.database.fetch(
-        "SELECT type FROM event WHERE type LIKE 'subscription.%' ORDER BY event_id"
-    )
-    return [row["type"].removeprefix("subscription.") for row in rows]
+@pytest.fixture
+def world(world: World) -> World:
+    return from_noon(world)
 
 
 async def test_each_period_is_charged_once(world: World) -> None:

@@ -1,47 +1,31 @@
 """A subscription at the simulated Alipay, through the public doors: signed, charged, ended."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import httpx
 import pytest_asyncio
 from yarl import URL
 
-from qiao.bootstrap.serving import listen, serving, working
-from qiao.crypto.sealing import Seal
-from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.ledger import prove
-from qiao.engine.merchants import add_merchant, issue_api_key
-from qiao.engine.runtime import Engine, Scope
-from qiao.simulators.alipay import Simulator, new_credentials
+from qiao.simulators.alipay import Simulator
 from qiao.simulators.alipay.codec import CHINA
 from qiao.store.database import Database
-from qiao.transport.asynchronous import AsyncTransport
-
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
+from tests.web.live import Live, live
 
 
 @dataclass(frozen=True, kw_only=True)
-class School:
+class School(Live):
     """A client of the platform, and the pupil's wallet."""
 
-    api: httpx.AsyncClient
-    wallet: httpx.AsyncClient
     simulator: Simulator
 
-    async def until(self, path: str, **wanted: object) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                shown: dict[str, Any] = (await self.api.get(path)).json()
-                if {name: shown[name] for name in wanted} == wanted:
-                    return shown
-                await asyncio.sleep(0.05)
+    async def signed(self, *, due_in_days: int = 1) -> dict[str, Any]:
+        """An agreement that the pupil has signed in the wallet.
 
-    async def signed(self, *, due_in_days: int = 0) -> dict[str, Any]:
-        """An agreement that the pupil has signed in the wallet."""
+        Alipay takes a charge until the day on which it is due: tomorrow is not over at midnight.
+        """
         first = datetime.now(CHINA).date() + timedelta(days=due_in_days)
         answer = await self.api.post(
             "/v1/agreements",
@@ -72,33 +56,8 @@ class School:
 
 @pytest_asyncio.fixture
 async def school(database: Database) -> AsyncIterator[School]:
-    simulator, listener = Simulator(credentials=new_credentials()), listen("127.0.0.1", 0)
-    url, seal = f"http://127.0.0.1:{listener.getsockname()[1]}", Seal([Seal.new_key()])
-    async with simulator.running(), AsyncTransport() as transport:
-        engine = Engine(
-            database=database,
-            transport=transport,
-            accounts=Accounts(database=database, seal=seal, channels=installed_channels()),
-            seal=seal,
-            public_url=url,
-        )
-        await add_merchant(engine, "School", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id="acc_00000000000000000000000000",
-            live=False,
-            channel="alipay",
-            name="alipay",
-            settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
-        )
-        headers = {"authorization": f"Bearer {await issue_api_key(engine, SCOPE)}"}
-        async with (
-            serving(engine, listener),
-            working(engine),
-            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as api,
-            httpx.AsyncClient(base_url=simulator.base_url, trust_env=False) as wallet,
-        ):
-            yield School(api=api, wallet=wallet, simulator=simulator)
+    async with live(School, database, "alipay") as made:
+        yield made
 
 
 async def test_signed_charged_refunded_and_ended_in_the_wallet(

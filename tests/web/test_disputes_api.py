@@ -10,22 +10,15 @@ import pytest
 import pytest_asyncio
 from yarl import URL
 
-from qiao.bootstrap.serving import listen, serving, working
-from qiao.crypto.sealing import Seal
-from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.dispute_watch import watch_account
 from qiao.engine.key_policy import KeyPolicy
 from qiao.engine.ledger import prove
-from qiao.engine.merchants import add_merchant, issue_api_key
+from qiao.engine.merchants import issue_api_key
 from qiao.engine.notifications import receive
-from qiao.engine.runtime import Engine, Scope
-from qiao.simulators import alipay, wechat
 from qiao.store.database import Database
 from qiao.testing.world import World
-from qiao.transport.asynchronous import AsyncTransport
+from tests.web.live import ACCOUNT_ID, SCOPE, Live, live
 
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
-ACCOUNT_ID = "acc_00000000000000000000000000"
 TEXT, PHONE = "茶叶受潮了", "13912345678"
 
 
@@ -82,21 +75,8 @@ async def test_a_scope_of_its_own(world: World, base_url: str) -> None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop:
+class Shop(Live):
     """A client of the platform, and a customer who pays and complains."""
-
-    api: httpx.AsyncClient
-    simulator: Any
-    channel: str
-    engine: Engine
-
-    async def until(self, path: str, **wanted: object) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                shown: dict[str, Any] = (await self.api.get(path)).json()
-                if {name: shown.get(name) for name in wanted} == wanted:
-                    return shown
-                await asyncio.sleep(0.05)
 
     async def disputed(self) -> dict[str, Any]:
         async with asyncio.timeout(30):
@@ -117,48 +97,20 @@ class Shop:
         payment = (await self.api.post("/v1/payments", json=order)).json()
         [attempt] = payment["attempts"]
         wallet = URL(attempt["action"]["content"]).path
-        async with httpx.AsyncClient(base_url=self.simulator.base_url, trust_env=False) as guest:
-            complain = f"/_control/payments/{attempt['reference']}/complain"
-            assert (await guest.post(complain)).status_code == 409  # nothing is paid
-            await guest.get(wallet)
-            await guest.post(f"{wallet}/approve")
-            await self.until(f"/v1/payments/{payment['id']}", state="paid")
-            made = await guest.post(complain, json={"text": TEXT, "phone": PHONE, "told": told})
-            made.raise_for_status()
+        complain = f"/_control/payments/{attempt['reference']}/complain"
+        assert (await self.wallet.post(complain)).status_code == 409  # nothing is paid
+        await self.wallet.get(wallet)
+        await self.wallet.post(f"{wallet}/approve")
+        await self.until(f"/v1/payments/{payment['id']}", state="paid")
+        made = await self.wallet.post(complain, json={"text": TEXT, "phone": PHONE, "told": told})
+        made.raise_for_status()
         return str(payment["id"])
 
 
 @pytest_asyncio.fixture(params=["alipay", "wechat"])
 async def shop(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Shop]:
-    channel: str = request.param
-    of = {"alipay": alipay, "wechat": wechat}[channel]
-    simulator: Any = of.Simulator(credentials=of.new_credentials())
-    listener = listen("127.0.0.1", 0)
-    url, seal = f"http://127.0.0.1:{listener.getsockname()[1]}", Seal([Seal.new_key()])
-    async with simulator.running(), AsyncTransport() as transport:
-        engine = Engine(
-            database=database,
-            transport=transport,
-            accounts=Accounts(database=database, seal=seal, channels=installed_channels()),
-            seal=seal,
-            public_url=url,
-        )
-        await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id=ACCOUNT_ID,
-            live=False,
-            channel=channel,
-            name=channel,
-            settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
-        )
-        headers = {"authorization": f"Bearer {await issue_api_key(engine, SCOPE)}"}
-        async with (
-            serving(engine, listener),
-            working(engine),
-            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as api,
-        ):
-            yield Shop(api=api, simulator=simulator, channel=channel, engine=engine)
+    async with live(Shop, database, request.param) as made:
+        yield made
 
 
 async def test_from_the_complaint_to_its_end(shop: Shop, database: Database) -> None:

@@ -1,29 +1,21 @@
 """Profit sharing over HTTP: by the bank in memory, and end to end at both simulated wallets."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
 from yarl import URL
 
-from qiao.bootstrap.serving import listen, serving, working
-from qiao.crypto.sealing import Seal
-from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.key_policy import KeyPolicy
 from qiao.engine.ledger import prove
-from qiao.engine.merchants import add_merchant, issue_api_key
-from qiao.engine.runtime import Engine, Scope
-from qiao.simulators import alipay, wechat
+from qiao.engine.merchants import issue_api_key
 from qiao.store.database import Database
 from qiao.testing.vault import REFUSED_PAYEE
 from qiao.testing.world import World
-from qiao.transport.asynchronous import AsyncTransport
+from tests.web.live import Live, live
 
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
 METHOD = {"channel": "bank", "product": "code", "auth_code": "284561"}
 ORDER = {
     "order_id": "o-1",
@@ -118,40 +110,6 @@ async def test_a_scope_of_its_own(world: World, base_url: str) -> None:
             assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Shop:
-    """A client of the platform, and the customer's wallet."""
-
-    api: httpx.AsyncClient
-    simulator: Any
-    channel: str
-    receivers: list[dict[str, str]]
-
-    async def until(self, path: str, **wanted: object) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                shown: dict[str, Any] = (await self.api.get(path)).json()
-                if {name: shown[name] for name in wanted} == wanted:
-                    return shown
-                await asyncio.sleep(0.05)
-
-    async def paid(self, amount: int) -> str:
-        method = {"channel": self.channel, "product": "qr"}
-        order = {**ORDER, "amount": amount, "method": method}
-        payment = (await self.api.post("/v1/payments", json=order)).json()
-        wallet = URL(payment["attempts"][0]["action"]["content"]).path
-        async with httpx.AsyncClient(base_url=self.simulator.base_url, trust_env=False) as guest:
-            await guest.get(wallet)
-            await guest.post(f"{wallet}/approve")
-        path = f"/v1/payments/{payment['id']}"
-        await self.until(path, state="paid")
-        return path
-
-    async def fault(self, **fault: object) -> None:
-        async with httpx.AsyncClient(base_url=self.simulator.base_url, trust_env=False) as http:
-            (await http.post("/_control/faults", json=fault)).raise_for_status()
-
-
 RECEIVERS = {
     "alipay": [
         {"receiver_type": "userId", "receiver": "2088102146225136"},
@@ -164,43 +122,35 @@ RECEIVERS = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shop(Live):
+    """A client of the platform, and the customer's wallet."""
+
+    async def paid(self, amount: int) -> str:
+        method = {"channel": self.channel, "product": "qr"}
+        order = {**ORDER, "amount": amount, "method": method}
+        payment = (await self.api.post("/v1/payments", json=order)).json()
+        wallet = URL(payment["attempts"][0]["action"]["content"]).path
+        await self.wallet.get(wallet)
+        await self.wallet.post(f"{wallet}/approve")
+        path = f"/v1/payments/{payment['id']}"
+        await self.until(path, state="paid")
+        return path
+
+    async def fault(self, **fault: object) -> None:
+        (await self.wallet.post("/_control/faults", json=fault)).raise_for_status()
+
+
 @pytest_asyncio.fixture(params=["alipay", "wechat"])
 async def shop(request: pytest.FixtureRequest, database: Database) -> AsyncIterator[Shop]:
-    channel: str = request.param
-    of = {"alipay": alipay, "wechat": wechat}[channel]
-    simulator: Any = of.Simulator(credentials=of.new_credentials())
-    listener = listen("127.0.0.1", 0)
-    url, seal = f"http://127.0.0.1:{listener.getsockname()[1]}", Seal([Seal.new_key()])
-    async with simulator.running(), AsyncTransport() as transport:
-        engine = Engine(
-            database=database,
-            transport=transport,
-            accounts=Accounts(database=database, seal=seal, channels=installed_channels()),
-            seal=seal,
-            public_url=url,
-        )
-        await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id="acc_00000000000000000000000000",
-            live=False,
-            channel=channel,
-            name=channel,
-            settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
-        )
-        headers = {"authorization": f"Bearer {await issue_api_key(engine, SCOPE)}"}
-        async with (
-            serving(engine, listener),
-            working(engine),
-            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as api,
-        ):
-            yield Shop(api=api, simulator=simulator, channel=channel, receivers=RECEIVERS[channel])
+    async with live(Shop, database, request.param) as made:
+        yield made
 
 
 async def test_from_the_wallet_to_the_receivers_and_back(shop: Shop, database: Database) -> None:
     """The second receiver's account is restricted; the first answer is lost."""
     ids = []
-    for number, given in enumerate(shop.receivers):
+    for number, given in enumerate(RECEIVERS[shop.channel]):
         body = {"number": f"r-{number}", "channel": shop.channel, "name": "茶园", **given}
         bound = (await shop.api.post("/v1/profit-shares/receivers", json=body)).json()
         assert bound["state"] == "bound", bound
@@ -228,7 +178,7 @@ async def test_from_the_wallet_to_the_receivers_and_back(shop: Shop, database: D
 
 
 async def test_an_answer_that_is_lost(shop: Shop, database: Database) -> None:
-    body = {"number": "r", "channel": shop.channel, "name": "茶园", **shop.receivers[0]}
+    body = {"number": "r", "channel": shop.channel, "name": "茶园", **RECEIVERS[shop.channel][0]}
     bound = (await shop.api.post("/v1/profit-shares/receivers", json=body)).json()
     path = await shop.paid(1000)
     operation = {"alipay": "alipay.trade.order.settle", "wechat": "share"}[shop.channel]

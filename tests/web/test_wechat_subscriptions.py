@@ -1,45 +1,27 @@
 """A subscription at the simulated WeChat Pay (API v2), through the public doors."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest_asyncio
 
-from qiao.bootstrap.serving import listen, serving, working
-from qiao.crypto.sealing import Seal
-from qiao.engine.accounts import Accounts, installed_channels
 from qiao.engine.ledger import prove
-from qiao.engine.merchants import add_merchant, issue_api_key
-from qiao.engine.runtime import Engine, Scope
-from qiao.engine.subscriptions import DEFAULT_TIME
-from qiao.simulators.wechat import Simulator, new_credentials
+from qiao.engine.subscription_work import work
+from qiao.simulators.wechat import Simulator
 from qiao.simulators.wechat.book import CHINA, State
 from qiao.store.database import Database
-from qiao.transport.asynchronous import AsyncTransport
-
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
+from tests.web.live import SCOPE, Live, live
 
 
 @dataclass(frozen=True, kw_only=True)
-class School:
+class School(Live):
     """A client of the platform, and the pupil's wallet."""
 
-    api: httpx.AsyncClient
-    wallet: httpx.AsyncClient
     simulator: Simulator
-
-    async def until(self, path: str, **wanted: object) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                shown: dict[str, Any] = (await self.api.get(path)).json()
-                if {name: shown[name] for name in wanted} == wanted:
-                    return shown
-                await asyncio.sleep(0.05)
 
     async def signed(self) -> dict[str, Any]:
         """An agreement that the pupil has signed inside WeChat."""
@@ -64,48 +46,40 @@ class School:
         return await self.until(f"/v1/agreements/{made['id']}", state="active")
 
     async def charged(self, agreement: dict[str, Any], amount: int, **more: object) -> str:
-        """The path of a subscription whose first charge is due."""
+        """The path of a subscription whose first charge is due, and no other for twelve hours."""
         asked = {"agreement_id": agreement["id"], "amount": amount, "description": "Lessons"}
-        more["lead_days"] = 1  # it is due today, whatever the hour
+        more["lead_days"] = 1  # it is due today, and so its first try was yesterday
+        more["charge_time"] = f"{datetime.now(CHINA) + timedelta(hours=12):%H:%M}"
         answer = await self.api.post("/v1/subscriptions", json={"number": "s", **asked, **more})
         assert answer.status_code == 201, answer.json()
         return f"/v1/subscriptions/{answer.json()['id']}"
 
+    async def attempted(self, path: str, state: str) -> None:
+        """Until the one charge of the subscription is known to be in that state."""
+        async with asyncio.timeout(30):
+            while True:
+                periods = (await self.api.get(path)).json()["charged_periods"]
+                ids = [one["payment_id"] for one in periods if one["payment_id"] is not None]
+                payments = [(await self.api.get(f"/v1/payments/{one}")).json() for one in ids]
+                if [one["state"] for payment in payments for one in payment["attempts"]] == [state]:
+                    return
+                await asyncio.sleep(0.05)
+
+
+def with_agreements(simulator: Simulator) -> Mapping[str, object]:
+    """The ordinary merchant on API v2, with the only signature that agreements have."""
+    return simulator.credentials.v2_settings(
+        "ordinary",
+        base_url=simulator.base_url,
+        secure_url=simulator.secure_url,
+        sign_type="MD5",
+    )
+
 
 @pytest_asyncio.fixture
 async def school(database: Database) -> AsyncIterator[School]:
-    simulator, listener = Simulator(credentials=new_credentials()), listen("127.0.0.1", 0)
-    url, seal = f"http://127.0.0.1:{listener.getsockname()[1]}", Seal([Seal.new_key()])
-    async with simulator.running(), AsyncTransport() as transport:
-        engine = Engine(
-            database=database,
-            transport=transport,
-            accounts=Accounts(database=database, seal=seal, channels=installed_channels()),
-            seal=seal,
-            public_url=url,
-        )
-        await add_merchant(engine, "School", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id="acc_00000000000000000000000000",
-            live=False,
-            channel="wechat",
-            name="wechat",
-            settings=simulator.credentials.v2_settings(
-                "ordinary",
-                base_url=simulator.base_url,
-                secure_url=simulator.secure_url,
-                sign_type="MD5",
-            ),
-        )
-        headers = {"authorization": f"Bearer {await issue_api_key(engine, SCOPE)}"}
-        async with (
-            serving(engine, listener),
-            working(engine),
-            httpx.AsyncClient(base_url=url, headers=headers, trust_env=False) as api,
-            httpx.AsyncClient(base_url=simulator.base_url, trust_env=False) as wallet,
-        ):
-            yield School(api=api, wallet=wallet, simulator=simulator)
+    async with live(School, database, "wechat", with_agreements) as made:
+        yield made
 
 
 async def test_signed_charged_refunded_and_ended_in_the_wallet(
@@ -144,11 +118,11 @@ async def test_without_money_it_is_tried_again_on_its_days(school: School) -> No
     shown = await school.until(path, state="past_due")
     [period] = shown["charged_periods"]
     assert (period["state"], period["code"]) == ("open", "insufficient_funds")
-    # It is due today, and so the first try was due yesterday: the days count from there.
-    now = datetime.now(CHINA)
-    first = datetime.combine(now.date() - timedelta(days=1), DEFAULT_TIME, CHINA)
+    first_on = date.fromisoformat(agreement["first_charge_on"]) - timedelta(days=1)
+    first = datetime.combine(first_on, time.fromisoformat(shown["charge_time"]), CHINA)
     tries = [first + timedelta(days=days) for days in shown["retry_days"]]
-    assert datetime.fromisoformat(period["next_try_at"]) == next(at for at in tries if at > now)
+    expected = next(at for at in tries if at > datetime.now(CHINA))
+    assert datetime.fromisoformat(period["next_try_at"]) == expected
 
 
 async def test_what_is_only_accepted_waits_a_day_and_is_charged_once(school: School) -> None:
@@ -157,12 +131,11 @@ async def test_what_is_only_accepted_waits_a_day_and_is_charged_once(school: Sch
     assert kept.signed_at is not None
     kept.signed_at -= timedelta(hours=13)
     path = await school.charged(agreement, 2500)
-    async with asyncio.timeout(30):
-        while not school.simulator.book.orders:
-            await asyncio.sleep(0.05)
+    await school.attempted(path, "pending")
     [order] = school.simulator.book.orders.values()
     assert order.state is State.ACCEPT
-    await asyncio.sleep(2)
+    for _ in range(3):  # whoever looks at it, and however often, waits
+        await work(school.engine, SCOPE.merchant_id, path.rpartition("/")[2])
     shown = await school.until(path, state="active", next_period=1)
     assert [period["state"] for period in shown["charged_periods"]] == ["open"]
     school.simulator.pay(order)

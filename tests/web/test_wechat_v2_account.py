@@ -1,74 +1,35 @@
 """A merchant on WeChat Pay's API v2, through the public doors, with server and worker running."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import httpx
 import pytest_asyncio
 
-from qiao.bootstrap.serving import listen, serving, working
-from qiao.crypto.sealing import Seal
-from qiao.engine.accounts import Accounts, installed_channels
-from qiao.engine.merchants import add_merchant, issue_api_key
-from qiao.engine.runtime import Engine, Scope
-from qiao.simulators.wechat import Simulator, new_credentials
+from qiao.simulators.wechat import Simulator
 from qiao.store.database import Database
-from qiao.transport.asynchronous import AsyncTransport
-
-SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
-ACCOUNT_ID = "acc_00000000000000000000000000"
+from tests.web.live import ACCOUNT_ID, SCOPE, Live, live
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shop:
+class Shop(Live):
     """A client of the platform, and the customer's wallet."""
 
-    api: httpx.AsyncClient
     simulator: Simulator
 
-    async def until(self, path: str, **wanted: object) -> dict[str, Any]:
-        async with asyncio.timeout(30):
-            while True:
-                shown: dict[str, Any] = (await self.api.get(path)).json()
-                if {name: shown[name] for name in wanted} == wanted:
-                    return shown
-                await asyncio.sleep(0.05)
+
+def on_v2(simulator: Simulator) -> Mapping[str, object]:
+    """The ordinary merchant's settings, of one who is still on API v2."""
+    return simulator.credentials.v2_settings(
+        "ordinary", base_url=simulator.base_url, secure_url=simulator.secure_url
+    )
 
 
 @pytest_asyncio.fixture
 async def shop(database: Database) -> AsyncIterator[Shop]:
-    simulator, listener = Simulator(credentials=new_credentials()), listen("127.0.0.1", 0)
-    url, seal = f"http://127.0.0.1:{listener.getsockname()[1]}", Seal([Seal.new_key()])
-    async with simulator.running(), AsyncTransport() as transport:
-        engine = Engine(
-            database=database,
-            transport=transport,
-            accounts=Accounts(database=database, seal=seal, channels=installed_channels()),
-            seal=seal,
-            public_url=url,
-        )
-        await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
-        await engine.accounts.put(
-            merchant_id=SCOPE.merchant_id,
-            account_id=ACCOUNT_ID,
-            live=False,
-            channel="wechat",
-            name="still on API v2",
-            settings=simulator.credentials.v2_settings(
-                "ordinary", base_url=simulator.base_url, secure_url=simulator.secure_url
-            ),
-        )
-        key = await issue_api_key(engine, SCOPE)
-        async with (
-            serving(engine, listener),
-            working(engine),
-            httpx.AsyncClient(
-                base_url=url, headers={"authorization": f"Bearer {key}"}, trust_env=False
-            ) as api,
-        ):
-            yield Shop(api=api, simulator=simulator)
+    async with live(Shop, database, "wechat", on_v2) as made:
+        yield made
 
 
 async def test_a_payment_from_order_to_refund(shop: Shop) -> None:

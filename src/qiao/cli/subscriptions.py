@@ -96,6 +96,12 @@ def new_subscription(
     ends_on: Annotated[str | None, typer.Option(help="The last day, such as 2027-12-01.")] = None,
     time_zone: Annotated[str | None, typer.Option(help="Such as Asia/Shanghai.")] = None,
     charge_time: Annotated[str | None, typer.Option(help="Such as 09:00.")] = None,
+    anchor_day: Annotated[
+        int | None, typer.Option(min=1, max=31, help="Day of the month; 31: its last.")
+    ] = None,
+    lead_days: Annotated[
+        int | None, typer.Option(min=0, help="How long before it is due it is tried.")
+    ] = None,
     when_unpaid: Annotated[str | None, typer.Option(help="cancel or leave.")] = None,
     retry_day: Annotated[
         list[int] | None, typer.Option(help="A day after the first try; give several.")
@@ -113,6 +119,8 @@ def new_subscription(
         "ends_on": ends_on,
         "time_zone": time_zone,
         "charge_time": charge_time,
+        "anchor_day": anchor_day,
+        "lead_days": lead_days,
         "when_unpaid": when_unpaid,
         "retry_days": retry_day,
     }

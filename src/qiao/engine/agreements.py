@@ -1,7 +1,7 @@
 """Agreements: a customer is asked to sign one, at a channel, and is charged by it later.
 
 What they agree to is the most that one charge may take, and how often. The channel holds the
-merchant to it, and so does Qiao.
+merchant to it, and so does Qiao: one subscription at a time is charged by it, each period once.
 """
 
 from collections.abc import Mapping

@@ -88,6 +88,7 @@ async def _start(
             subscription.subscription_id,
             CHARGING,
             payment.payment_id,
+            engine.now(),
         )
         if held is None:
             return False, None

@@ -42,6 +42,8 @@ SQL = load_statements("subscriptions")
 DEFAULT_ZONE: Final = "Asia/Shanghai"
 DEFAULT_TIME: Final = time(9, 0)
 SHOWN_PERIODS: Final = 100
+GOING_ON: Final = sorted(sources(SUBSCRIPTION, SubscriptionEvent.CANCEL))
+"""The states of a subscription that is not over."""
 EVENT_TYPES: Final = {
     SubscriptionEvent.PAUSE: "subscription.paused",
     SubscriptionEvent.RESUME: "subscription.resumed",
@@ -54,9 +56,10 @@ class SubscriptionOrder:
     """What shall be charged every period; ``number`` is the merchant's own, once for ever.
 
     How often and from which day on is the agreement's. ``anchor_day`` None is the first charge's
-    day of the month. It ends after ``periods`` of them or with the last that is due by
-    ``ends_on``; with neither, when somebody ends it. ``lead_days`` None: as early as the channel
-    takes a charge, where it takes none after the day that it is due; otherwise 0.
+    day of the month. It ends with that period of the agreement which has the number ``periods``,
+    or with the last that is due by ``ends_on``; with neither, when somebody ends it.
+    ``lead_days`` None: as early as the channel takes a charge, where it takes none after the day
+    that it is due; otherwise 0.
     """
 
     number: str
@@ -122,8 +125,10 @@ async def create_subscription(
 ) -> CreatedSubscription:
     """Begin to charge by an agreement that is signed.
 
-    The same number with the same content gives the subscription that is there. Raises Missing,
-    InvalidInput, and Conflict for another content or an agreement that is not active.
+    It begins after the last period that an earlier one on the agreement was paid for, or may yet
+    be: the customer agreed to one charge a period. The same number with the same content gives the
+    subscription that is there. Raises Missing, InvalidInput, and Conflict for another content, and
+    for an agreement that is not active or has a subscription that is not over.
     """
     if key is not None and (known := await replayed(engine, scope, key)) is not None:
         found = await show_subscription(engine, scope, known)
@@ -134,25 +139,51 @@ async def create_subscription(
     plan = _plan(order, agreement, account.channel.manifest.charge_window)
     if (there := await _known(engine, scope, order, plan)) is not None:
         return CreatedSubscription(subscription=there, created=False)
-    if is_past_the_end(plan.schedule, 1, order.periods, order.ends_on):
-        raise InvalidInput(
-            "ends before the first charge",
-            field="ends_on",
-            remedy=f"give {agreement.first_charge_on} or a later day",
-        )
-    subscription_id = engine.new_id(IdKind.SUBSCRIPTION)
     try:
-        row = await engine.database.fetch_row(
+        made = await _begin(engine, scope, order, agreement, plan, key)
+    except asyncpg.UniqueViolationError:  # the same number or key, at the same time
+        return await create_subscription(engine, scope, order, key=key)
+    except Conflict:
+        if (there := await _known(engine, scope, order, plan)) is None:
+            raise
+        return CreatedSubscription(subscription=there, created=False)
+    engine.wake()
+    return CreatedSubscription(subscription=made, created=True)
+
+
+async def _begin(
+    engine: Engine,
+    scope: Scope,
+    order: SubscriptionOrder,
+    agreement: Agreement,
+    plan: Plan,
+    key: IdempotencyKey | None,
+) -> Subscription:
+    """Write it while nobody else begins to charge by the agreement."""
+    ids = (agreement.merchant_id, agreement.agreement_id)
+    async with engine.database.transaction() as queries:
+        await queries.fetch_row(SQL.hold_agreement, *ids)
+        before = await queries.fetch_row(SQL.charged_by, *ids, GOING_ON)
+        assert before is not None  # noqa: S101 - an aggregate has one row
+        if before["in_use"]:
+            raise Conflict(
+                "the agreement has a subscription that is not over",
+                code="agreement_in_use",
+                field="agreement_id",
+                remedy="cancel that one first, or ask the customer to sign another agreement",
+            )
+        first = before["last_period"] + 1
+        _check_end(order, plan, first)
+        row = await queries.fetch_row(
             SQL.create_subscription,
-            *_values(scope, order, agreement, plan, subscription_id),
-            max(plan.first_try_at(1), engine.now()),
+            *_values(scope, order, agreement, plan, engine.new_id(IdKind.SUBSCRIPTION)),
+            max(plan.first_try_at(first), engine.now()),
             key.key if key else None,
             key.body_digest if key else None,
             engine.now(),
             engine.new_id(IdKind.EVENT),
+            first,
         )
-    except asyncpg.UniqueViolationError:  # the same number or key, at the same time
-        return await create_subscription(engine, scope, order, key=key)
     if row is None:
         raise Conflict(
             "the agreement is not signed, or not any more",
@@ -160,8 +191,23 @@ async def create_subscription(
             field="agreement_id",
             remedy="wait for the event agreement.active, or ask the customer to sign a new one",
         )
-    engine.wake()
-    return CreatedSubscription(subscription=read(Subscription, row), created=True)
+    return read(Subscription, row)
+
+
+def _check_end(order: SubscriptionOrder, plan: Plan, first: int) -> None:
+    """Raises InvalidInput."""
+    if order.periods is not None and first > order.periods:
+        raise InvalidInput(
+            "so many periods of the agreement are charged already",
+            field="periods",
+            remedy=f"give {first} or more: they count from the agreement's first",
+        )
+    if is_past_the_end(plan.schedule, first, order.periods, order.ends_on):
+        raise InvalidInput(
+            "ends before the first charge",
+            field="ends_on",
+            remedy=f"give {plan.schedule.due_on(first)} or a later day",
+        )
 
 
 def _check_amount(order: SubscriptionOrder, agreement: Agreement) -> None:

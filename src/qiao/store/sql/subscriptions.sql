@@ -1,7 +1,28 @@
 -- Subscriptions and their periods. Guards are arrays of states: the tables of qiao.domain.states.
 
+-- name: hold_agreement
+-- Until the end of the transaction no charge by it starts, and nobody else begins to charge by it.
+SELECT agreement_id FROM agreement
+WHERE merchant_id = $1 AND agreement_id = $2
+FOR NO KEY UPDATE;
+
+-- name: charged_by
+-- Of an agreement: whether a subscription on it goes on ($3 those states), and the last period
+-- (0: none) that was paid by an earlier one, or may yet be.
+SELECT
+  EXISTS (SELECT FROM subscription
+          WHERE merchant_id = $1 AND agreement_id = $2 AND state = ANY ($3::text[])) AS in_use,
+  coalesce(max(p.number), 0) AS last_period
+FROM subscription s
+JOIN subscription_period p ON p.merchant_id = s.merchant_id
+  AND p.subscription_id = s.subscription_id
+LEFT JOIN payment ON payment.merchant_id = p.merchant_id AND payment.payment_id = p.payment_id
+WHERE s.merchant_id = $1 AND s.agreement_id = $2
+  AND (p.state = 'paid' OR payment.state <> 'closed');
+
 -- name: create_subscription
 -- Only on an agreement that is signed and is not being ended; no row comes back otherwise.
+-- $27 its first period.
 WITH charged_by AS (
   SELECT merchant_id, agreement_id FROM agreement
   WHERE merchant_id = $1 AND live = $3 AND agreement_id = $6
@@ -15,9 +36,9 @@ WITH charged_by AS (
                             amount_minor, currency, description, period_unit, period_count,
                             first_charge_on, anchor_day, charge_time, time_zone, periods, ends_on,
                             lead_days, retry_days, when_unpaid, metadata, next_charge_at,
-                            created_at)
+                            created_at, next_period)
   SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20,
-         $21, $22, $25
+         $21, $22, $25, $27
   FROM charged_by
   RETURNING subscription AS row
 ), told AS (
@@ -117,13 +138,17 @@ SELECT * FROM linked;
 
 -- name: hold_for_charge
 -- Until the charge's attempt is committed, neither the subscription nor its agreement may end.
+-- Another look may have been faster: every charge before is judged, and $5 (now) is not too early.
 SELECT s.subscription_id FROM subscription s
 JOIN agreement a ON a.merchant_id = s.merchant_id AND a.agreement_id = s.agreement_id
 JOIN subscription_period p ON p.merchant_id = s.merchant_id
   AND p.subscription_id = s.subscription_id AND p.number = s.next_period
 WHERE s.merchant_id = $1 AND s.subscription_id = $2 AND s.state = ANY ($3::text[])
   AND a.state = 'active' AND a.end_requested_at IS NULL
-  AND p.state = 'open' AND p.payment_id = $4
+  AND p.state = 'open' AND p.payment_id = $4 AND p.next_try_at <= $5::timestamptz
+  AND p.judged_attempt_id IS NOT DISTINCT FROM (
+    SELECT max(attempt_id) FROM attempt
+    WHERE merchant_id = $1 AND payment_id = $4 AND product = 'agreement')
 FOR SHARE OF s, a, p;
 
 -- name: note_refusal

@@ -41,8 +41,9 @@ RetryDay = Annotated[int, Meta(ge=1, le=MAX_RETRY_DAY)]
 class SubscriptionInput(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What shall be charged every period of the agreement, from its first day on.
 
-    ``number`` is your own, once for ever. It ends after ``periods`` of them, or with the last that
-    is due by ``ends_on``; with neither, when somebody ends it.
+    ``number`` is your own, once for ever. It ends after ``periods`` of them, counted from the
+    agreement's first, or with the last that is due by ``ends_on``; with neither, when somebody ends
+    it.
     """
 
     number: Number
@@ -190,7 +191,7 @@ async def create_a_subscription(
     merchant: TheMerchant,
     idempotency: Key = None,
 ) -> Response[SubscriptionDocument]:
-    """Begin to charge by an agreement that is signed.
+    """Begin to charge by an agreement that is signed, and has no other that is not over.
 
     The same number gives the same subscription, with 200 instead of 201.
     """
