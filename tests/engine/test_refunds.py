@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from qiao.domain.errors import InvalidId, InvalidInput
+from qiao.engine.captures import capture
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.notifications import receive
 from qiao.engine.records import Payment, Refund
@@ -146,4 +147,18 @@ async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) ->
     await world.work()
     [known] = await world.refunds(payment)
     assert known.state == "succeeded"
+    assert (await world.now(payment)).refunded_minor == 300
+
+
+async def test_a_refund_of_what_was_held_is_asked_about_by_its_captures_number(
+    world: World,
+) -> None:
+    payment = await world.authorized(1000)
+    await capture(world.engine, world.scope, payment.payment_id)
+    given = await give_back(world, payment, 300, Fault.ANSWER_LOST)
+    assert given.state == "unknown"
+    world.bank.refuses = True  # what is told again; what was done it still knows
+    world.clock.pass_by(minutes=11)
+    await world.work()
+    assert (await show_refund(world.engine, world.scope, given.refund_id)).state == "succeeded"
     assert (await world.now(payment)).refunded_minor == 300

@@ -198,7 +198,7 @@ async def settle_refund(
 async def _ask(engine: Engine, account: Account, attempt: Attempt, refund: Refund) -> RefundOutcome:
     query = RefundQuery(
         reference=refund.reference,
-        payment_reference=attempt.reference,
+        payment_reference=attempt.taken_under,
         amount=refund.amount,
     )
     operation = account.channel.query_refund(query, engine.context)
