@@ -109,6 +109,17 @@ async def test_a_key_gives_the_same_refund(world: World) -> None:
     assert refused.value.code == "idempotency_key_reused"
 
 
+@pytest.mark.parametrize("minor", [300, 1000, None])
+async def test_a_key_at_the_same_time_gives_the_same_refund(
+    world: World, minor: int | None
+) -> None:
+    payment = await world.paid(1000)
+    key = IdempotencyKey(key="k", body_digest=b"1")
+    given = await asyncio.gather(*(give_back(world, payment, minor, key=key) for _ in range(6)))
+    [only] = await world.refunds(payment)
+    assert {one.refund_id for one in given} == {only.refund_id}
+
+
 async def test_what_cannot_be_refunded(world: World) -> None:
     payment = await world.accept()
     with pytest.raises(Conflict) as refused:

@@ -2,10 +2,10 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -28,6 +28,7 @@ REFUNDS = load_statements("refunds")
 ATTEMPTS = msgspec.json.Decoder(list[Attempt])
 REFUND_LIST = msgspec.json.Decoder(list[Refund])
 CAPTURES = msgspec.json.Decoder(list[Capture])
+Made = TypeVar("Made")
 
 ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 MAX_DESCRIPTION: Final = 127
@@ -186,7 +187,7 @@ async def accept(
     Raises Conflict for a known order number or key of another order, when the app, its merchant or
     the organisation is suspended, and when a limit would be passed.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+    if (known := await replayed(engine, scope, key)) is not None:
         return Accepted(payment=await show(engine, scope, known), created=False)
     try:
         row = await engine.database.fetch_row(
@@ -225,8 +226,10 @@ def count_accepted() -> None:
     metrics.count(metrics.PAYMENTS, "accepted", metrics.NONE, metrics.NONE)
 
 
-async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | None:
+async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey | None) -> str | None:
     """The id of what was made under ``key`` before. Raises Conflict when it was another body."""
+    if key is None:
+        return None
     row = await engine.database.fetch_row(SQL.idempotent, scope.merchant_id, scope.live, key.key)
     if row is None:
         return None
@@ -239,6 +242,28 @@ async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | N
         )
     resource_id: str = row["resource_id"]
     return resource_id
+
+
+async def once(
+    engine: Engine,
+    scope: Scope,
+    key: IdempotencyKey | None,
+    *,
+    show: Callable[[str], Awaitable[Made]],
+    make: Callable[[], Awaitable[Made]],
+) -> Made:
+    """What was made under ``key`` before; otherwise what ``make`` makes, which keeps the key.
+
+    Where ``make`` is refused because the same key was at work at the same time: what that made.
+    """
+    if (known := await replayed(engine, scope, key)) is not None:
+        return await show(known)
+    try:
+        return await make()
+    except (asyncpg.UniqueViolationError, Conflict):
+        if (known := await replayed(engine, scope, key)) is None:
+            raise
+        return await show(known)
 
 
 async def _known_order(engine: Engine, scope: Scope, order: Order) -> Payment:
