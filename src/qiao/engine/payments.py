@@ -268,13 +268,19 @@ async def once(
 
 async def _known_order(engine: Engine, scope: Scope, order: Order) -> Payment:
     payment = await show_order(engine, scope, order.order_id)
-    if payment.amount != order.amount:
-        raise Conflict(
-            "the order is known with another amount",
-            code="order_exists_with_different_amount",
-            field="amount",
-            remedy="take a new order number, or the amount of the first request",
-        )
+    terms = {
+        "amount": (payment.amount, order.amount),
+        "capture": (payment.capture, order.capture),
+        "profit_sharing": (payment.profit_sharing, order.profit_sharing),
+    }
+    for name, (known, told) in terms.items():
+        if known != told:
+            raise Conflict(
+                f"the order is known with another {name}",
+                code=f"order_exists_with_different_{name}",
+                field=name,
+                remedy=f"take a new order number, or the {name} of the first request",
+            )
     return payment
 
 
