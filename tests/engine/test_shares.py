@@ -354,7 +354,7 @@ async def test_what_cannot_be_shared(world: World) -> None:
         ([line, line], "shares"),
         ([ShareLine(receiver_id=anna, amount_minor=0, description="x")], "shares[0].amount"),
         ([ShareLine(receiver_id=anna, amount_minor=1, description="")], "shares[0].description"),
-        ([ShareLine(receiver_id="anna", amount_minor=1, description="x")], "shares.receiver_id"),
+        ([ShareLine(receiver_id="anna", amount_minor=1, description="x")], "shares[0].receiver_id"),
     ]
     for lines, field in wrong:
         with pytest.raises(InvalidInput) as error:

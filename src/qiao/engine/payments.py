@@ -56,12 +56,7 @@ class Order:
     profit_sharing: bool = False
 
     def __post_init__(self) -> None:
-        if not ORDER_ID.fullmatch(self.order_id):
-            raise InvalidInput(
-                "not an order number",
-                field="order_id",
-                remedy="give 1 to 64 printable ASCII characters without spaces",
-            )
+        check_number(self.order_id, "an order number", field="order_id")
         if self.amount.minor <= 0:
             raise InvalidInput(
                 "nothing to pay", field="amount", remedy="give a whole number above zero"
@@ -87,6 +82,35 @@ class Order:
         if self.return_url is not None:
             check_url(self.return_url, field="return_url")
         check_metadata(self.metadata)
+
+
+def check_number(number: str, what: str, *, field: str = "number") -> None:
+    """Raises InvalidInput unless it can be a number that a merchant gives."""
+    if not ORDER_ID.fullmatch(number):
+        raise InvalidInput(
+            f"not {what}",
+            field=field,
+            remedy="give 1 to 64 printable ASCII characters without spaces",
+        )
+
+
+def check_texts(texts: Mapping[str, str | None], limit: int) -> None:
+    """Raises InvalidInput, which names the field, for a text that cannot be shown; None is none."""
+    for name, text in texts.items():
+        if text is not None and not (1 <= len(text) <= limit and text.isprintable()):
+            raise InvalidInput(
+                "empty, too long or not printable",
+                field=name,
+                remedy=f"give 1 to {limit} printable characters",
+            )
+
+
+def check_page(limit: int, before: str | None, kind: IdKind) -> None:
+    """Raises InvalidInput, and InvalidId where ``before`` can end no page."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
+    if before is not None:
+        parse_id(kind, before, field="before")
 
 
 def check_url(url: str, *, field: str) -> None:
@@ -344,10 +368,7 @@ async def list_payments(
     limit: int = 20,
 ) -> list[Payment]:
     """The newest payments first; ``before`` is the id that ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.PAYMENT, before, field="before")
+    check_page(limit, before, IdKind.PAYMENT)
     rows = await engine.database.fetch(
         SQL.payments, scope.merchant_id, scope.live, before, state, limit
     )

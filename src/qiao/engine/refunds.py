@@ -23,7 +23,7 @@ from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.calls import believed, call
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import attempts_of, once, show
+from qiao.engine.payments import attempts_of, check_texts, once, show
 from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -71,10 +71,7 @@ async def _refund(
     key: IdempotencyKey | None,
 ) -> Refund:
     payment = await show(engine, scope, payment_id)
-    if reason is not None and not (1 <= len(reason) <= MAX_REASON and reason.isprintable()):
-        raise InvalidInput(
-            "not a reason", field="reason", remedy=f"give 1 to {MAX_REASON} printable characters"
-        )
+    check_texts({"reason": reason}, MAX_REASON)
     paid = [one for one in await attempts_of(engine, payment) if one.state == "succeeded"]
     if not paid:
         raise Conflict(

@@ -13,13 +13,13 @@ from qiao.engine.attempts import attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.errors import Conflict
 from qiao.engine.movements import LEASE
-from qiao.engine.payments import once
+from qiao.engine.payments import check_texts, once
 from qiao.engine.records import read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
 from qiao.engine.share_records import PartState, ProfitShare, SharePart, ShareReturn
 from qiao.engine.share_work import RETURNS, SQL, parts_of, return_request, wire_shares
-from qiao.engine.shares import check_description, missing, not_shareable, show_share
+from qiao.engine.shares import MAX_DESCRIPTION, missing, not_shareable, show_share
 
 
 async def return_share(
@@ -56,7 +56,7 @@ async def _return(
 ) -> ShareReturn:
     shared = await show_share(engine, scope, share_id)
     part = await _part(engine, shared, line)
-    check_description(description, "description")
+    check_texts({"description": description}, MAX_DESCRIPTION)
     if amount_minor is not None and amount_minor <= 0:
         raise InvalidInput(
             "nothing to return", field="amount", remedy="give a whole number above zero"

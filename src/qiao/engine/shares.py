@@ -20,7 +20,7 @@ from qiao.engine.attempts import attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.movements import LEASE
-from qiao.engine.payments import MAX_PAGE, attempts_of, once, show
+from qiao.engine.payments import attempts_of, check_page, check_texts, once, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -178,10 +178,7 @@ async def list_shares(
     limit: int = 20,
 ) -> list[SharedPayment]:
     """The newest first, with their parts and without returns; ``before`` ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.PROFIT_SHARE, before, field="before")
+    check_page(limit, before, IdKind.PROFIT_SHARE)
     if payment_id is not None:
         parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
     rows = await engine.database.fetch(
@@ -206,17 +203,10 @@ def _check_lines(lines: Sequence[ShareLine], *, finish: bool) -> None:
                 field=f"shares[{number}].amount",
                 remedy="give a whole number above zero",
             )
-        check_description(one.description, f"shares[{number}].description")
+        check_texts({f"shares[{number}].description": one.description}, MAX_DESCRIPTION)
     if len({one.receiver_id for one in lines}) < len(lines):
         raise InvalidInput(
             "a receiver is named twice", field="shares", remedy="give each receiver one amount"
-        )
-
-
-def check_description(text: str, field: str) -> None:
-    if not (1 <= len(text) <= MAX_DESCRIPTION and text.isprintable()):
-        raise InvalidInput(
-            "not a description", field=field, remedy=f"give 1 to {MAX_DESCRIPTION} characters"
         )
 
 
@@ -238,8 +228,9 @@ async def _shareable(engine: Engine, payment: Payment) -> Attempt:
 async def _check_receivers(
     engine: Engine, scope: Scope, account: Account, lines: Sequence[ShareLine]
 ) -> None:
-    for one in lines:
-        parse_id(IdKind.SHARE_RECEIVER, one.receiver_id, field="shares.receiver_id")
+    for number, one in enumerate(lines):
+        field = f"shares[{number}].receiver_id"
+        parse_id(IdKind.SHARE_RECEIVER, one.receiver_id, field=field)
     ids = [one.receiver_id for one in lines]
     rows = await engine.database.fetch(SQL.receivers_of_ids, scope.merchant_id, ids)
     known = {row["receiver_id"]: read(Receiver, row) for row in rows}
