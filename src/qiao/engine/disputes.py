@@ -81,9 +81,9 @@ async def _keep(engine: Engine, queries: Queries, account: Account, told: Disput
         SQL.lock_dispute, account.merchant_id, account.account_id, told.number
     )
     before = None if row is None else read(DisputeRow, row)
-    text = told.text
-    if before is not None and row is not None:
-        text = text or _opened(engine, row["sealed_text"])
+    kept_text = "" if row is None else _opened(engine, row["sealed_text"])
+    text = told.text or kept_text
+    if before is not None:
         known = Money(before.amount_minor, before.currency)
         told = replace(told, amount=told.amount if told.amount.minor else known)
     moved = _moved(before, told)
@@ -114,6 +114,8 @@ async def _keep(engine: Engine, queries: Queries, account: Account, told: Disput
     else:
         dispute_id = before.dispute_id
         if _same(before, told, moved):
+            if text != kept_text:
+                await queries.execute(SQL.keep_text, account.merchant_id, dispute_id, sealed)
             return before
         made = await queries.fetch_row(
             SQL.change_dispute,
