@@ -222,6 +222,11 @@ async def test_a_key_gives_the_same_capture(world: World) -> None:
     first = await take(world, payment, 300, key=key)
     assert await take(world, payment, 300, key=key) == first
     assert world.transport.sent.count("capture") == 1
+    again = await world.authorized(1000)
+    key = IdempotencyKey(key="at once", body_digest=b"1")
+    taken = await asyncio.gather(*(take(world, again, key=key) for _ in range(6)))
+    assert len({one.capture_id for one in taken}) == 1
+    assert world.transport.sent.count("capture") == 2
 
 
 async def test_what_cannot_be_captured(world: World) -> None:

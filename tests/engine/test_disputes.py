@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 from qiao.channels.disputes import DisputeState
 from qiao.channels.wire import HttpMessage
 from qiao.domain.errors import InvalidId, InvalidInput
+from qiao.engine.captures import capture
 from qiao.engine.dispute_watch import want_watching
 from qiao.engine.disputes import LEAD, DisputeRow, answer, list_disputes, look, show_in_full
 from qiao.engine.errors import Conflict, Missing
@@ -241,6 +242,22 @@ async def test_what_the_customer_wrote_is_shown_and_nowhere_else(world: World) -
     ]
     assert stored
     assert all(one not in str([logs, stored]) for one in ("Anna", b"Anna".hex(), "13800138000"))
+
+
+async def test_what_the_customer_wrote_later_is_shown(world: World) -> None:
+    made = await disputed(world, text="Where is it")
+    for now in ("It is here, and broken", ""):  # a list may leave it out
+        await disputed(world, text=now)
+        _, text, _ = await show_in_full(world.engine, world.scope, made.dispute_id)
+        assert text == "It is here, and broken"
+    assert await events(world) == ["dispute.created"]
+
+
+async def test_a_dispute_of_what_was_held_is_linked_by_its_captures_number(world: World) -> None:
+    payment = await world.authorized(1000)
+    taken = await capture(world.engine, world.scope, payment.payment_id)
+    await told(world, world.bank.dispute("d-1", payment=taken.reference))
+    assert (await only(world)).payment_id == payment.payment_id
 
 
 async def test_others_see_nothing_and_pages_go_on(world: World) -> None:

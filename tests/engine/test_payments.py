@@ -13,6 +13,7 @@ from qiao.engine.closing import close
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.notifications import receive
 from qiao.engine.payments import Order, accept, list_payments, show
+from qiao.engine.records import CaptureMode
 from qiao.engine.runtime import IdempotencyKey, Scope
 from qiao.testing.bank import DECLINED_CODE, Fault
 from qiao.testing.world import World
@@ -186,13 +187,23 @@ class TestAccepting:
         assert (first.created, second.created) == (True, False)
         assert first.payment.payment_id == second.payment.payment_id
 
-    async def test_another_amount_is_a_conflict(self, world: World) -> None:
-        first = Order(order_id="a", amount=Money(5, "CNY"), description="tea")
-        await accept(world.engine, world.scope, first)
-        other = Order(order_id="a", amount=Money(6, "CNY"), description="tea")
+    @pytest.mark.parametrize(
+        ("name", "other"),
+        [
+            ("amount", Money(6, "CNY")),
+            ("capture", CaptureMode.MANUAL),
+            ("profit_sharing", True),
+        ],
+    )
+    async def test_other_terms_are_a_conflict(self, world: World, name: str, other: Any) -> None:
+        terms: dict[str, Any] = {"order_id": "a", "amount": Money(5, "CNY"), "description": "tea"}
+        await accept(world.engine, world.scope, Order(**terms))
         with pytest.raises(Conflict) as refused:
-            await accept(world.engine, world.scope, other)
-        assert refused.value.field == "amount"
+            await accept(world.engine, world.scope, Order(**{**terms, name: other}))
+        assert (refused.value.field, refused.value.code) == (
+            name,
+            f"order_exists_with_different_{name}",
+        )
 
     async def test_a_key_is_for_one_body(self, world: World) -> None:
         key = IdempotencyKey(key="k", body_digest=b"1")

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from qiao.domain.errors import InvalidId, InvalidInput
+from qiao.engine.captures import capture
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.notifications import receive
 from qiao.engine.records import Payment, Refund
@@ -108,6 +109,17 @@ async def test_a_key_gives_the_same_refund(world: World) -> None:
     assert refused.value.code == "idempotency_key_reused"
 
 
+@pytest.mark.parametrize("minor", [300, 1000, None])
+async def test_a_key_at_the_same_time_gives_the_same_refund(
+    world: World, minor: int | None
+) -> None:
+    payment = await world.paid(1000)
+    key = IdempotencyKey(key="k", body_digest=b"1")
+    given = await asyncio.gather(*(give_back(world, payment, minor, key=key) for _ in range(6)))
+    [only] = await world.refunds(payment)
+    assert {one.refund_id for one in given} == {only.refund_id}
+
+
 async def test_what_cannot_be_refunded(world: World) -> None:
     payment = await world.accept()
     with pytest.raises(Conflict) as refused:
@@ -146,4 +158,18 @@ async def test_a_refusal_of_what_was_told_before_is_looked_into(world: World) ->
     await world.work()
     [known] = await world.refunds(payment)
     assert known.state == "succeeded"
+    assert (await world.now(payment)).refunded_minor == 300
+
+
+async def test_a_refund_of_what_was_held_is_asked_about_by_its_captures_number(
+    world: World,
+) -> None:
+    payment = await world.authorized(1000)
+    await capture(world.engine, world.scope, payment.payment_id)
+    given = await give_back(world, payment, 300, Fault.ANSWER_LOST)
+    assert given.state == "unknown"
+    world.bank.refuses = True  # what is told again; what was done it still knows
+    world.clock.pass_by(minutes=11)
+    await world.work()
+    assert (await show_refund(world.engine, world.scope, given.refund_id)).state == "succeeded"
     assert (await world.now(payment)).refunded_minor == 300

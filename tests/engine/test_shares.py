@@ -327,6 +327,11 @@ async def test_a_key_gives_the_same(world: World) -> None:
     assert {one.return_id for one in given} == {given[0].return_id}
     [order] = world.bank.orders.values()
     assert len(order.returns) == 1
+    last = IdempotencyKey(key="l", body_digest=b"1")
+    released = await asyncio.gather(
+        *(release(world.engine, world.scope, payment.payment_id, key=last) for _ in range(6))
+    )
+    assert len({one.share_id for one in released}) == 1
 
 
 async def test_what_cannot_be_shared(world: World) -> None:
@@ -349,7 +354,7 @@ async def test_what_cannot_be_shared(world: World) -> None:
         ([line, line], "shares"),
         ([ShareLine(receiver_id=anna, amount_minor=0, description="x")], "shares[0].amount"),
         ([ShareLine(receiver_id=anna, amount_minor=1, description="")], "shares[0].description"),
-        ([ShareLine(receiver_id="anna", amount_minor=1, description="x")], "shares.receiver_id"),
+        ([ShareLine(receiver_id="anna", amount_minor=1, description="x")], "shares[0].receiver_id"),
     ]
     for lines, field in wrong:
         with pytest.raises(InvalidInput) as error:

@@ -15,7 +15,7 @@ from qiao.domain.ids import IdKind, parse_id
 from qiao.domain.money import Money
 from qiao.domain.states import TransferState
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import ORDER_ID, replayed
+from qiao.engine.payments import check_number, replayed
 from qiao.engine.records import Transfer, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.transfer_work import work
@@ -162,12 +162,7 @@ async def request_batch(
 
 
 def _check(number: str, orders: Sequence[TransferOrder]) -> None:
-    if not ORDER_ID.fullmatch(number):
-        raise InvalidInput(
-            "not a batch's number",
-            field="number",
-            remedy="give 1 to 64 printable ASCII characters without spaces",
-        )
+    check_number(number, "a batch's number")
     if not 1 <= len(orders) <= MAX_LINES:
         raise InvalidInput(
             "no transfers, or too many", field="transfers", remedy=f"give 1 to {MAX_LINES}"

@@ -8,8 +8,6 @@ from datetime import timedelta
 from functools import partial
 from typing import Final, assert_never
 
-import asyncpg
-
 from qiao.channels.requests import CaptureQuery, CaptureRequest
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
@@ -40,7 +38,7 @@ from qiao.engine.calls import believed, call
 from qiao.engine.closing import close
 from qiao.engine.errors import Conflict
 from qiao.engine.holds import held, holder
-from qiao.engine.payments import attempts_of, payment_now, replayed, show
+from qiao.engine.payments import attempts_of, once, payment_now, show
 from qiao.engine.records import Attempt, Capture, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -66,8 +64,22 @@ async def capture(
     Raises Missing, InvalidInput, and Conflict when nothing is held, it is less, or another capture
     or a void is on its way.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return await capture_now(engine, scope.merchant_id, known)
+    return await once(
+        engine,
+        scope,
+        key,
+        show=partial(capture_now, engine, scope.merchant_id),
+        make=partial(_capture, engine, scope, payment_id, amount_minor, key),
+    )
+
+
+async def _capture(
+    engine: Engine,
+    scope: Scope,
+    payment_id: str,
+    amount_minor: int | None,
+    key: IdempotencyKey | None,
+) -> Capture:
     payment = await show(engine, scope, payment_id)
     holding = await _holding(engine, payment)
     wanted = holding.amount_minor if amount_minor is None else amount_minor
@@ -83,22 +95,19 @@ async def capture(
             remedy="capture at most what is held",
         )
     capture_id = engine.new_id(IdKind.CAPTURE)
-    try:
-        row = await engine.database.fetch_row(
-            SQL.request_capture,
-            scope.merchant_id,
-            payment_id,
-            capture_id,
-            order_number(capture_id),
-            wanted,
-            scope.live,
-            key.key if key else None,
-            key.body_digest if key else None,
-            LEASE,
-            engine.now(),
-        )
-    except asyncpg.UniqueViolationError:  # the same key, at the same time
-        return await capture(engine, scope, payment_id, amount_minor=amount_minor, key=key)
+    row = await engine.database.fetch_row(
+        SQL.request_capture,
+        scope.merchant_id,
+        payment_id,
+        capture_id,
+        order_number(capture_id),
+        wanted,
+        scope.live,
+        key.key if key else None,
+        key.body_digest if key else None,
+        LEASE,
+        engine.now(),
+    )
     if row is None:
         raise _in_progress("a capture or a void is on its way already")
     return await work(engine, read(Capture, row))

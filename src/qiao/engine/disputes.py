@@ -14,7 +14,6 @@ import msgspec
 
 from qiao.channels.disputes import Dispute, DisputeKind, DisputeQuery, DisputeReply, DisputeState
 from qiao.channels.interface import Disputes
-from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, parse_id
 from qiao.domain.money import Money
 from qiao.domain.outcomes import DisputeAnswered, DisputeAnswerRefused, NotFound, NotSent, Unknown
@@ -22,7 +21,7 @@ from qiao.engine.accounts import Account
 from qiao.engine.audit import record_for
 from qiao.engine.calls import call
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import MAX_PAGE
+from qiao.engine.payments import check_page
 from qiao.engine.records import read
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.sending import primed
@@ -82,9 +81,9 @@ async def _keep(engine: Engine, queries: Queries, account: Account, told: Disput
         SQL.lock_dispute, account.merchant_id, account.account_id, told.number
     )
     before = None if row is None else read(DisputeRow, row)
-    text = told.text
-    if before is not None and row is not None:
-        text = text or _opened(engine, row["sealed_text"])
+    kept_text = "" if row is None else _opened(engine, row["sealed_text"])
+    text = told.text or kept_text
+    if before is not None:
         known = Money(before.amount_minor, before.currency)
         told = replace(told, amount=told.amount if told.amount.minor else known)
     moved = _moved(before, told)
@@ -115,6 +114,8 @@ async def _keep(engine: Engine, queries: Queries, account: Account, told: Disput
     else:
         dispute_id = before.dispute_id
         if _same(before, told, moved):
+            if text != kept_text:
+                await queries.execute(SQL.keep_text, account.merchant_id, dispute_id, sealed)
             return before
         made = await queries.fetch_row(
             SQL.change_dispute,
@@ -264,10 +265,7 @@ async def list_disputes(
     limit: int = 20,
 ) -> list[DisputeRow]:
     """The newest first; ``before`` is the id that ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.DISPUTE, before, field="before")
+    check_page(limit, before, IdKind.DISPUTE)
     if payment_id is not None:
         parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
     rows = await engine.database.fetch(

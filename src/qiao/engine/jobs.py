@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final, Protocol
 
 from qiao.domain.outcomes import Closed, NotFound
 from qiao.domain.states import AgreementState
@@ -98,73 +98,88 @@ async def _void_attempt(engine: Engine, job: Job) -> Verdict:
     return Again(after_seconds=_pace(job, engine.now()))
 
 
+class Worked(Protocol):
+    """What a channel works on."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def created_at(self) -> datetime: ...
+
+
+Note = Callable[[str, dict[str, Any]], Awaitable[None]]
+
+
+async def _until_over(
+    engine: Engine, job: Job, row: Worked, note: Note, *, over: bool, since: datetime | None = None
+) -> Verdict:
+    """Work on it again until it is over; after so long a time a person must look."""
+    if over:
+        return Done()
+    if engine.now() > (since or row.created_at) + GIVE_UP_MOVEMENT_AFTER:
+        await note("unresolved", {"state": row.state})
+        return Abandon(reason="the channel has not told the outcome for weeks")
+    return Again(after_seconds=_pace(job, engine.now()))
+
+
+async def _note(
+    engine: Engine, job: Job, what: str, attempt_id: str, kind: str, detail: dict[str, Any]
+) -> None:
+    attempt = await attempt_of_id(engine, job.merchant_id, attempt_id)
+    detail = {f"{what}_id": job.subject_id, **detail}
+    await note_anomaly(engine, attempt, f"{what}_{kind}", detail)
+
+
 async def _work_capture(engine: Engine, job: Job) -> Verdict:
     capture = await captures.capture_now(engine, job.merchant_id, job.subject_id)
     capture = await captures.work(engine, capture)
-    if capture.state in captures.FINAL:
-        return Done()
-    if engine.now() > capture.created_at + GIVE_UP_MOVEMENT_AFTER:
-        attempt = await attempt_of_id(engine, capture.merchant_id, capture.attempt_id)
-        detail = {"capture_id": capture.capture_id, "state": capture.state}
-        await note_anomaly(engine, attempt, "capture_unresolved", detail)
-        return Abandon(reason="the channel has not told the capture's outcome for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
+    note = partial(_note, engine, job, "capture", capture.attempt_id)
+    return await _until_over(engine, job, capture, note, over=capture.state in captures.FINAL)
 
 
 async def _work_refund(engine: Engine, job: Job) -> Verdict:
     refund = await work(engine, await refund_now(engine, job.merchant_id, job.subject_id))
-    if refund.state in FINAL:
-        return Done()
-    if engine.now() > refund.created_at + GIVE_UP_MOVEMENT_AFTER:
-        attempt = await attempt_of_id(engine, refund.merchant_id, refund.attempt_id)
-        detail = {"refund_id": refund.refund_id, "state": refund.state}
-        await note_anomaly(engine, attempt, "refund_unresolved", detail)
-        return Abandon(reason="the channel has not told the refund's outcome for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
+    note = partial(_note, engine, job, "refund", refund.attempt_id)
+    return await _until_over(engine, job, refund, note, over=refund.state in FINAL)
 
 
 async def _work_transfer(engine: Engine, job: Job) -> Verdict:
     transfer = await transfer_work.transfer_now(engine, job.merchant_id, job.subject_id)
     transfer = await transfer_work.work(engine, transfer)
-    if transfer.state in transfer_work.FINAL:
-        return Done()
-    if engine.now() > (transfer.sent_at or transfer.created_at) + GIVE_UP_MOVEMENT_AFTER:
-        detail = {"state": transfer.state}
-        await transfer_work.note_anomaly(engine, transfer, "unresolved", detail)
-        return Abandon(reason="the channel has not told the transfer's outcome for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
+    note = partial(transfer_work.note_anomaly, engine, transfer)
+    over = transfer.state in transfer_work.FINAL
+    return await _until_over(engine, job, transfer, note, over=over, since=transfer.sent_at)
+
+
+async def _work_profit_share(engine: Engine, job: Job) -> Verdict:
+    share = await SHARES.now(engine, job.merchant_id, job.subject_id)
+    share = await SHARES.work(engine, share)
+    note = partial(_note, engine, job, "share", share.attempt_id)
+    return await _until_over(engine, job, share, note, over=share.state in movements.FINAL)
+
+
+async def _work_share_return(engine: Engine, job: Job) -> Verdict:
+    back = await RETURNS.now(engine, job.merchant_id, job.subject_id)
+    back = await RETURNS.work(engine, back)
+    share = await SHARES.now(engine, back.merchant_id, back.share_id)
+    note = partial(_note, engine, job, "share_return", share.attempt_id)
+    return await _until_over(engine, job, back, note, over=back.state in movements.FINAL)
+
+
+async def _work_agreement(engine: Engine, job: Job) -> Verdict:
+    before = await agreement_work.agreement_now(engine, job.merchant_id, job.subject_id)
+    agreement = await agreement_work.work(engine, before)
+    note = partial(agreement_work.note_anomaly, engine, agreement)
+    pending = agreement.state is AgreementState.PENDING
+    ending = agreement.end_requested_at is not None
+    over = agreement.state in agreement_work.OVER or not (pending or ending)
+    since = agreement.end_requested_at or agreement.expires_at
+    return await _until_over(engine, job, agreement, note, over=over, since=since)
 
 
 async def _watch_accounts(engine: Engine, job: Job) -> Verdict:
     again = await watch(engine, job.merchant_id)
     return Done() if again is None else Again(after_seconds=again)
-
-
-async def _work_profit_share(engine: Engine, job: Job) -> Verdict:
-    share = await SHARES.kind.now(engine, job.merchant_id, job.subject_id)
-    share = await SHARES.work(engine, share)
-    if share.state in movements.FINAL:
-        return Done()
-    if engine.now() > share.created_at + GIVE_UP_MOVEMENT_AFTER:
-        attempt = await attempt_of_id(engine, share.merchant_id, share.attempt_id)
-        detail = {"share_id": share.share_id, "state": share.state}
-        await note_anomaly(engine, attempt, "share_unresolved", detail)
-        return Abandon(reason="the channel has not told the share's outcome for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
-
-
-async def _work_share_return(engine: Engine, job: Job) -> Verdict:
-    back = await RETURNS.kind.now(engine, job.merchant_id, job.subject_id)
-    back = await RETURNS.work(engine, back)
-    if back.state in movements.FINAL:
-        return Done()
-    if engine.now() > back.created_at + GIVE_UP_MOVEMENT_AFTER:
-        share = await SHARES.kind.now(engine, back.merchant_id, back.share_id)
-        attempt = await attempt_of_id(engine, share.merchant_id, share.attempt_id)
-        detail = {"return_id": back.return_id, "state": back.state}
-        await note_anomaly(engine, attempt, "share_return_unresolved", detail)
-        return Abandon(reason="the channel has not told the return's outcome for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
 
 
 async def _make_periods(engine: Engine, _: Job) -> Verdict:
@@ -190,21 +205,6 @@ async def keep_house(queries: Queries) -> None:
     """Want what has to happen again and again, for the server as a whole."""
     for kind in (MAKE_PERIODS, WANT_DISPUTES):
         await enqueue(queries, merchant_id=SERVER, kind=kind, subject_id=kind)
-
-
-async def _work_agreement(engine: Engine, job: Job) -> Verdict:
-    before = await agreement_work.agreement_now(engine, job.merchant_id, job.subject_id)
-    agreement = await agreement_work.work(engine, before)
-    pending = agreement.state is AgreementState.PENDING
-    ending = agreement.end_requested_at is not None
-    if agreement.state in agreement_work.OVER or not (pending or ending):
-        return Done()
-    since = agreement.end_requested_at or agreement.expires_at
-    if engine.now() > since + GIVE_UP_MOVEMENT_AFTER:
-        detail = {"state": agreement.state}
-        await agreement_work.note_anomaly(engine, agreement, "unresolved", detail)
-        return Abandon(reason="the channel has not ended the agreement for weeks")
-    return Again(after_seconds=_pace(job, engine.now()))
 
 
 async def _work_subscription(engine: Engine, job: Job) -> Verdict:

@@ -20,6 +20,7 @@ from qiao.domain.states import SHARE, ShareEvent, ShareState, after, sources
 from qiao.engine.accounts import Account
 from qiao.engine.attempts import SETTLING_WINDOW
 from qiao.engine.calls import Verb, believed, call
+from qiao.engine.records import read
 from qiao.engine.runtime import Engine
 from qiao.engine.sending import primed
 from qiao.store.outbox import enqueue
@@ -61,16 +62,15 @@ class Errand(Generic[Outcome]):
 
 
 class Movement(Protocol[Row, Outcome]):
-    """One kind of movement. Its statements are ``send_…`` and ``move_…`` of ``name``."""
+    """One kind of movement: ``name`` is that of its statements ``send_…``, ``move_…`` and
+    ``…_of_any_mode``, which give a ``row``.
+    """
 
     name: str
+    row: type[Row]
     job: str
     tell_verb: Verb
     ask_verb: Verb
-
-    async def now(self, engine: Engine, merchant_id: str, row_id: str) -> Row:
-        """The row as it is now."""
-        ...
 
     async def errand(self, engine: Engine, row: Row) -> Errand[Outcome]: ...
 
@@ -85,6 +85,14 @@ class Mover(Generic[Row, Outcome]):
 
     kind: Movement[Row, Outcome]
     sql: Statements
+
+    async def now(self, engine: Engine, merchant_id: str, row_id: str) -> Row:
+        """The row as it is now."""
+        statement = self.sql[f"{self.kind.name}_of_any_mode"]
+        row = await engine.database.fetch_row(statement, merchant_id, row_id)
+        if row is None:
+            raise LookupError(row_id)
+        return read(self.kind.row, row)
 
     async def work(self, engine: Engine, row: Row) -> Row:
         """Do the next thing: send it, or ask about it. Again does no harm."""
@@ -102,7 +110,7 @@ class Mover(Generic[Row, Outcome]):
                 await self._move(engine, row, ShareEvent.LOSE)
             if engine.now() > sent_at + SETTLING_WINDOW:
                 return await self._send(engine, row)  # the same number: at worst it is told twice
-            return await self.kind.now(engine, row.merchant_id, row.id)
+            return await self.now(engine, row.merchant_id, row.id)
         return await self._settle(engine, row, outcome)
 
     async def _ask(self, engine: Engine, errand: Errand[Outcome]) -> Outcome | NotSent | Unknown:
@@ -120,7 +128,7 @@ class Mover(Generic[Row, Outcome]):
         )
         if begun is None:
             operation.close()
-            return await self.kind.now(engine, row.merchant_id, row.id)
+            return await self.now(engine, row.merchant_id, row.id)
         outcome = await call(engine, errand.account, self.kind.tell_verb, operation)
         resent = row.state is not ShareState.REQUESTED
         if resent:
@@ -132,7 +140,7 @@ class Mover(Generic[Row, Outcome]):
             await self._move(engine, row, ShareEvent.LOSE)
         else:
             return await self._hurried(engine, await self._settle(engine, row, outcome))
-        return await self.kind.now(engine, row.merchant_id, row.id)
+        return await self.now(engine, row.merchant_id, row.id)
 
     async def _hurried(self, engine: Engine, row: Row) -> Row:
         """No channel tells of its end by itself: ask sooner than the lease says."""
@@ -158,7 +166,7 @@ class Mover(Generic[Row, Outcome]):
             case _:
                 await self.kind.settle(engine, row, outcome)
         engine.wake()
-        return await self.kind.now(engine, row.merchant_id, row.id)
+        return await self.now(engine, row.merchant_id, row.id)
 
     async def _move(
         self, engine: Engine, row: Row, event: ShareEvent, channel_reference: str | None = None

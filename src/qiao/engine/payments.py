@@ -2,10 +2,10 @@
 
 import base64
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -28,6 +28,7 @@ REFUNDS = load_statements("refunds")
 ATTEMPTS = msgspec.json.Decoder(list[Attempt])
 REFUND_LIST = msgspec.json.Decoder(list[Refund])
 CAPTURES = msgspec.json.Decoder(list[Capture])
+Made = TypeVar("Made")
 
 ORDER_ID: Final = re.compile(r"[!-~]{1,64}", re.ASCII)
 MAX_DESCRIPTION: Final = 127
@@ -55,12 +56,7 @@ class Order:
     profit_sharing: bool = False
 
     def __post_init__(self) -> None:
-        if not ORDER_ID.fullmatch(self.order_id):
-            raise InvalidInput(
-                "not an order number",
-                field="order_id",
-                remedy="give 1 to 64 printable ASCII characters without spaces",
-            )
+        check_number(self.order_id, "an order number", field="order_id")
         if self.amount.minor <= 0:
             raise InvalidInput(
                 "nothing to pay", field="amount", remedy="give a whole number above zero"
@@ -86,6 +82,35 @@ class Order:
         if self.return_url is not None:
             check_url(self.return_url, field="return_url")
         check_metadata(self.metadata)
+
+
+def check_number(number: str, what: str, *, field: str = "number") -> None:
+    """Raises InvalidInput unless it can be a number that a merchant gives."""
+    if not ORDER_ID.fullmatch(number):
+        raise InvalidInput(
+            f"not {what}",
+            field=field,
+            remedy="give 1 to 64 printable ASCII characters without spaces",
+        )
+
+
+def check_texts(texts: Mapping[str, str | None], limit: int) -> None:
+    """Raises InvalidInput, which names the field, for a text that cannot be shown; None is none."""
+    for name, text in texts.items():
+        if text is not None and not (1 <= len(text) <= limit and text.isprintable()):
+            raise InvalidInput(
+                "empty, too long or not printable",
+                field=name,
+                remedy=f"give 1 to {limit} printable characters",
+            )
+
+
+def check_page(limit: int, before: str | None, kind: IdKind) -> None:
+    """Raises InvalidInput, and InvalidId where ``before`` can end no page."""
+    if not 1 <= limit <= MAX_PAGE:
+        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
+    if before is not None:
+        parse_id(kind, before, field="before")
 
 
 def check_url(url: str, *, field: str) -> None:
@@ -186,7 +211,7 @@ async def accept(
     Raises Conflict for a known order number or key of another order, when the app, its merchant or
     the organisation is suspended, and when a limit would be passed.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
+    if (known := await replayed(engine, scope, key)) is not None:
         return Accepted(payment=await show(engine, scope, known), created=False)
     try:
         row = await engine.database.fetch_row(
@@ -225,8 +250,10 @@ def count_accepted() -> None:
     metrics.count(metrics.PAYMENTS, "accepted", metrics.NONE, metrics.NONE)
 
 
-async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | None:
+async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey | None) -> str | None:
     """The id of what was made under ``key`` before. Raises Conflict when it was another body."""
+    if key is None:
+        return None
     row = await engine.database.fetch_row(SQL.idempotent, scope.merchant_id, scope.live, key.key)
     if row is None:
         return None
@@ -241,15 +268,43 @@ async def replayed(engine: Engine, scope: Scope, key: IdempotencyKey) -> str | N
     return resource_id
 
 
+async def once(
+    engine: Engine,
+    scope: Scope,
+    key: IdempotencyKey | None,
+    *,
+    show: Callable[[str], Awaitable[Made]],
+    make: Callable[[], Awaitable[Made]],
+) -> Made:
+    """What was made under ``key`` before; otherwise what ``make`` makes, which keeps the key.
+
+    Where ``make`` is refused because the same key was at work at the same time: what that made.
+    """
+    if (known := await replayed(engine, scope, key)) is not None:
+        return await show(known)
+    try:
+        return await make()
+    except (asyncpg.UniqueViolationError, Conflict):
+        if (known := await replayed(engine, scope, key)) is None:
+            raise
+        return await show(known)
+
+
 async def _known_order(engine: Engine, scope: Scope, order: Order) -> Payment:
     payment = await show_order(engine, scope, order.order_id)
-    if payment.amount != order.amount:
-        raise Conflict(
-            "the order is known with another amount",
-            code="order_exists_with_different_amount",
-            field="amount",
-            remedy="take a new order number, or the amount of the first request",
-        )
+    terms = {
+        "amount": (payment.amount, order.amount),
+        "capture": (payment.capture, order.capture),
+        "profit_sharing": (payment.profit_sharing, order.profit_sharing),
+    }
+    for name, (known, told) in terms.items():
+        if known != told:
+            raise Conflict(
+                f"the order is known with another {name}",
+                code=f"order_exists_with_different_{name}",
+                field=name,
+                remedy=f"take a new order number, or the {name} of the first request",
+            )
     return payment
 
 
@@ -313,10 +368,7 @@ async def list_payments(
     limit: int = 20,
 ) -> list[Payment]:
     """The newest payments first; ``before`` is the id that ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.PAYMENT, before, field="before")
+    check_page(limit, before, IdKind.PAYMENT)
     rows = await engine.database.fetch(
         SQL.payments, scope.merchant_id, scope.live, before, state, limit
     )

@@ -302,7 +302,7 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
         return Money(self.amount_minor, self.currency)
 
 
-Row = TypeVar("Row", bound=msgspec.Struct)
+Row = TypeVar("Row")
 
 
 def read(kind: type[Row], record: asyncpg.Record) -> Row:

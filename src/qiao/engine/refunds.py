@@ -23,7 +23,7 @@ from qiao.engine.attempts import SETTLING_WINDOW, attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.calls import believed, call
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import attempts_of, replayed, show
+from qiao.engine.payments import attempts_of, check_texts, once, show
 from qiao.engine.records import Attempt, Refund, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -53,13 +53,25 @@ async def refund(
     Raises Missing, InvalidInput, and Conflict when the payment is not paid or too little is left:
     refunds and shares that are not known to have failed count.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return await show_refund(engine, scope, known)
+    return await once(
+        engine,
+        scope,
+        key,
+        show=partial(show_refund, engine, scope),
+        make=partial(_refund, engine, scope, payment_id, amount_minor, reason, key),
+    )
+
+
+async def _refund(
+    engine: Engine,
+    scope: Scope,
+    payment_id: str,
+    amount_minor: int | None,
+    reason: str | None,
+    key: IdempotencyKey | None,
+) -> Refund:
     payment = await show(engine, scope, payment_id)
-    if reason is not None and not (1 <= len(reason) <= MAX_REASON and reason.isprintable()):
-        raise InvalidInput(
-            "not a reason", field="reason", remedy=f"give 1 to {MAX_REASON} printable characters"
-        )
+    check_texts({"reason": reason}, MAX_REASON)
     paid = [one for one in await attempts_of(engine, payment) if one.state == "succeeded"]
     if not paid:
         raise Conflict(
@@ -96,7 +108,7 @@ async def refund(
             if row is not None:
                 await record_for(engine, queries, scope, "refund.asked", refund_id)
     if row is None:
-        raise _exceeds(paid[0], wanted)
+        raise _exceeds(await attempt_of_id(engine, scope.merchant_id, paid[0].attempt_id), wanted)
     metrics.count(metrics.REFUNDS, paid[0].channel, RefundState.REQUESTED)
     return await work(engine, read(Refund, row))
 
@@ -198,7 +210,7 @@ async def settle_refund(
 async def _ask(engine: Engine, account: Account, attempt: Attempt, refund: Refund) -> RefundOutcome:
     query = RefundQuery(
         reference=refund.reference,
-        payment_reference=attempt.reference,
+        payment_reference=attempt.taken_under,
         amount=refund.amount,
     )
     operation = account.channel.query_refund(query, engine.context)

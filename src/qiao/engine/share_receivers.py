@@ -18,7 +18,7 @@ from qiao.engine.accounts import Account
 from qiao.engine.audit import record_for
 from qiao.engine.calls import Verb, call
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import MAX_PAGE, ORDER_ID
+from qiao.engine.payments import check_number, check_page, check_texts
 from qiao.engine.records import read
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.sending import primed
@@ -41,12 +41,7 @@ class ReceiverOrder:
     memo: str | None = None
 
     def __post_init__(self) -> None:
-        if not ORDER_ID.fullmatch(self.number):
-            raise InvalidInput(
-                "not a receiver's number",
-                field="number",
-                remedy="give 1 to 64 printable ASCII characters without spaces",
-            )
+        check_number(self.number, "a receiver's number")
         texts = {
             "receiver_type": self.receiver_type,
             "receiver": self.receiver,
@@ -54,13 +49,7 @@ class ReceiverOrder:
             "relation": self.relation,
             "memo": self.memo,
         }
-        for name, text in texts.items():
-            if text is not None and not (1 <= len(text) <= MAX_TEXT and text.isprintable()):
-                raise InvalidInput(
-                    "empty, too long or not printable",
-                    field=name,
-                    remedy=f"give 1 to {MAX_TEXT} printable characters",
-                )
+        check_texts(texts, MAX_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +130,7 @@ async def list_receivers(
     engine: Engine, scope: Scope, *, before: str | None = None, limit: int = 20
 ) -> list[Receiver]:
     """The newest first; ``before`` is the id that ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.SHARE_RECEIVER, before, field="before")
+    check_page(limit, before, IdKind.SHARE_RECEIVER)
     rows = await engine.database.fetch(SQL.receivers, scope.merchant_id, scope.live, before, limit)
     return [read(Receiver, row) for row in rows]
 

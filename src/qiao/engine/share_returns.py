@@ -1,8 +1,7 @@
 """Returns of shares (分账回退): a receiver gives its part back, so that it can be refunded."""
 
+from functools import partial
 from typing import cast
-
-import asyncpg
 
 from qiao.channels.interface import Capability, ShareReturns
 from qiao.channels.requests import ShareReturnRequest
@@ -14,13 +13,13 @@ from qiao.engine.attempts import attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.errors import Conflict
 from qiao.engine.movements import LEASE
-from qiao.engine.payments import replayed
+from qiao.engine.payments import check_texts, once
 from qiao.engine.records import read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
 from qiao.engine.share_records import PartState, ProfitShare, SharePart, ShareReturn
 from qiao.engine.share_work import RETURNS, SQL, parts_of, return_request, wire_shares
-from qiao.engine.shares import check_description, missing, not_shareable, show_share
+from qiao.engine.shares import MAX_DESCRIPTION, missing, not_shareable, show_share
 
 
 async def return_share(
@@ -37,11 +36,27 @@ async def return_share(
 
     Raises Missing, InvalidInput, and Conflict when it did not arrive or less is left.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return await show_return(engine, scope, known)
+    return await once(
+        engine,
+        scope,
+        key,
+        show=partial(show_return, engine, scope),
+        make=partial(_return, engine, scope, share_id, line, amount_minor, description, key),
+    )
+
+
+async def _return(
+    engine: Engine,
+    scope: Scope,
+    share_id: str,
+    line: int,
+    amount_minor: int | None,
+    description: str,
+    key: IdempotencyKey | None,
+) -> ShareReturn:
     shared = await show_share(engine, scope, share_id)
     part = await _part(engine, shared, line)
-    check_description(description, "description")
+    check_texts({"description": description}, MAX_DESCRIPTION)
     if amount_minor is not None and amount_minor <= 0:
         raise InvalidInput(
             "nothing to return", field="amount", remedy="give a whole number above zero"
@@ -49,7 +64,7 @@ async def return_share(
     left = part.amount_minor - part.returned_minor - part.returning_minor
     wanted = left if amount_minor is None else amount_minor
     if not 0 < wanted <= left or part.state is not PartState.SUCCEEDED:
-        return await _made_at_once(engine, scope, key, _exceeds(part, shared))
+        raise _exceeds(part, shared)
     attempt = await attempt_of_id(engine, scope.merchant_id, shared.attempt_id)
     account = await engine.accounts.of_id(scope.merchant_id, attempt.account_id)
     return_id = engine.new_id(IdKind.SHARE_RETURN)
@@ -59,58 +74,28 @@ async def return_share(
     number = order_number(return_id)
     request = return_request(number, amount, shared, attempt, wire, description)
     _let_look(engine, account, request)
-    made = await _reserve(engine, scope, shared, part, return_id, request, key)
-    if made is None:
-        return await _made_at_once(engine, scope, key, _exceeds(part, shared))
-    return await RETURNS.work(engine, made)
-
-
-async def _made_at_once(
-    engine: Engine, scope: Scope, key: IdempotencyKey | None, refusal: Conflict
-) -> ShareReturn:
-    """What the same key has made meanwhile; otherwise raises the refusal."""
-    known = await replayed(engine, scope, key) if key is not None else None
-    if known is None:
-        raise refusal
-    return await show_return(engine, scope, known)
-
-
-async def _reserve(
-    engine: Engine,
-    scope: Scope,
-    shared: ProfitShare,
-    part: SharePart,
-    return_id: str,
-    request: ShareReturnRequest,
-    key: IdempotencyKey | None,
-) -> ShareReturn | None:
-    """None when the receiver has less by now; what the same key made, where another was first."""
-    try:
-        async with engine.database.transaction() as queries:
-            row = await queries.fetch_row(
-                SQL.request_return,
-                scope.merchant_id,
-                shared.share_id,
-                part.line,
-                return_id,
-                request.reference,
-                request.amount.minor,
-                request.description,
-                engine.new_id(IdKind.EVENT),
-                scope.live,
-                key.key if key else None,
-                key.body_digest if key else None,
-                LEASE,
-                engine.now(),
-            )
-            if row is not None:
-                await record_for(engine, queries, scope, "profit_share.return_asked", return_id)
-    except asyncpg.UniqueViolationError:  # the same key, at the same time
-        known = await replayed(engine, scope, key) if key is not None else None
-        if known is None:
-            raise
-        return await show_return(engine, scope, known)
-    return None if row is None else read(ShareReturn, row)
+    async with engine.database.transaction() as queries:
+        row = await queries.fetch_row(
+            SQL.request_return,
+            scope.merchant_id,
+            share_id,
+            line,
+            return_id,
+            number,
+            wanted,
+            description,
+            engine.new_id(IdKind.EVENT),
+            scope.live,
+            key.key if key else None,
+            key.body_digest if key else None,
+            LEASE,
+            engine.now(),
+        )
+        if row is not None:
+            await record_for(engine, queries, scope, "profit_share.return_asked", return_id)
+    if row is None:
+        raise _exceeds(await _part(engine, shared, line), shared)
+    return await RETURNS.work(engine, read(ShareReturn, row))
 
 
 def _let_look(engine: Engine, account: Account, request: ShareReturnRequest) -> None:

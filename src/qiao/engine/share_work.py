@@ -95,15 +95,10 @@ class ShareMovement:
     """A profit share, or the release of what is left."""
 
     name = "share"
+    row = ProfitShare
     job = "work_profit_share"
     tell_verb: Verb = "share_profit"
     ask_verb: Verb = "query_profit_sharing"
-
-    async def now(self, engine: Engine, merchant_id: str, row_id: str) -> ProfitShare:
-        row = await engine.database.fetch_row(SQL.share_of_any_mode, merchant_id, row_id)
-        if row is None:
-            raise LookupError(row_id)
-        return read(ProfitShare, row)
 
     async def errand(self, engine: Engine, row: ProfitShare) -> Errand[SharingOutcome]:
         attempt = await attempt_of_id(engine, row.merchant_id, row.attempt_id)
@@ -207,18 +202,13 @@ class ReturnMovement:
     """The return of one receiver's part, or of some of it."""
 
     name = "return"
+    row = ShareReturn
     job = "work_share_return"
     tell_verb: Verb = "return_share"
     ask_verb: Verb = "query_share_return"
 
-    async def now(self, engine: Engine, merchant_id: str, row_id: str) -> ShareReturn:
-        row = await engine.database.fetch_row(SQL.return_of_any_mode, merchant_id, row_id)
-        if row is None:
-            raise LookupError(row_id)
-        return read(ShareReturn, row)
-
     async def errand(self, engine: Engine, row: ShareReturn) -> Errand[TransferOutcome]:
-        share = await SHARES.kind.now(engine, row.merchant_id, row.share_id)
+        share = await SHARES.now(engine, row.merchant_id, row.share_id)
         parts = (await parts_of(engine, row.merchant_id, [share]))[share.share_id]
         attempt = await attempt_of_id(engine, row.merchant_id, share.attempt_id)
         account = await engine.accounts.of_id(row.merchant_id, attempt.account_id)
@@ -255,7 +245,7 @@ class ReturnMovement:
                         engine.new_id(IdKind.EVENT),
                     )
                 else:
-                    share = await SHARES.kind.now(engine, row.merchant_id, row.share_id)
+                    share = await SHARES.now(engine, row.merchant_id, row.share_id)
                     await _note_amount(engine, share, outcome.amount)
             case TransferRefused():
                 await engine.database.fetch_row(

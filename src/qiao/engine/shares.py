@@ -7,9 +7,8 @@ then can it be refunded.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, cast
-
-import asyncpg
 
 from qiao.channels.interface import Capability, ProfitSharing
 from qiao.domain.errors import InvalidInput
@@ -21,7 +20,7 @@ from qiao.engine.attempts import attempt_of_id
 from qiao.engine.audit import record_for
 from qiao.engine.errors import Conflict, Missing
 from qiao.engine.movements import LEASE
-from qiao.engine.payments import MAX_PAGE, attempts_of, replayed, show
+from qiao.engine.payments import attempts_of, check_page, check_texts, once, show
 from qiao.engine.records import Attempt, Payment, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.sending import primed
@@ -79,8 +78,23 @@ async def share(
     ``finish`` without lines only does that. Sent at once. Raises Missing, InvalidInput, and
     Conflict when the payment cannot be shared, is finished, or too little is left.
     """
-    if key is not None and (known := await replayed(engine, scope, key)) is not None:
-        return await show_share(engine, scope, known)
+    return await once(
+        engine,
+        scope,
+        key,
+        show=partial(show_share, engine, scope),
+        make=partial(_share, engine, scope, payment_id, lines, finish, key),
+    )
+
+
+async def _share(
+    engine: Engine,
+    scope: Scope,
+    payment_id: str,
+    lines: Sequence[ShareLine],
+    finish: bool,
+    key: IdempotencyKey | None,
+) -> ProfitShare:
     payment = await show(engine, scope, payment_id)
     _check_lines(lines, finish=finish)
     paid = await _shareable(engine, payment)
@@ -95,42 +109,33 @@ async def share(
     sharing = cast("ProfitSharing", account.channel).share_profit(request, engine.context)
     primed(sharing).close()  # the channel looks at it, and nothing leaves
     total = sum(one.amount_minor for one in lines)
-    try:
-        async with engine.database.transaction() as queries:
-            row = await queries.fetch_row(
-                SQL.request_share,
-                scope.merchant_id,
-                payment_id,
-                share_id,
-                order_number(share_id),
-                total,
-                finish,
-                engine.new_id(IdKind.EVENT),
-                scope.live,
-                key.key if key else None,
-                key.body_digest if key else None,
-                LEASE,
-                engine.now(),
-                [
-                    {
-                        "line": number,
-                        "receiver_id": one.receiver_id,
-                        "amount_minor": one.amount_minor,
-                        "description": one.description,
-                    }
-                    for number, one in enumerate(lines, 1)
-                ],
-            )
-            if row is not None:
-                await record_for(engine, queries, scope, "profit_share.asked", share_id)
-    except asyncpg.UniqueViolationError:
-        if key is None:
-            raise
-        return await share(  # the same key, at the same time
-            engine, scope, payment_id, lines, finish=finish, key=key
+    async with engine.database.transaction() as queries:
+        row = await queries.fetch_row(
+            SQL.request_share,
+            scope.merchant_id,
+            payment_id,
+            share_id,
+            order_number(share_id),
+            total,
+            finish,
+            engine.new_id(IdKind.EVENT),
+            scope.live,
+            key.key if key else None,
+            key.body_digest if key else None,
+            LEASE,
+            engine.now(),
+            [
+                {
+                    "line": number,
+                    "receiver_id": one.receiver_id,
+                    "amount_minor": one.amount_minor,
+                    "description": one.description,
+                }
+                for number, one in enumerate(lines, 1)
+            ],
         )
-    if row is None and key is not None and (known := await replayed(engine, scope, key)):
-        return await show_share(engine, scope, known)  # the same key, at the same time
+        if row is not None:
+            await record_for(engine, queries, scope, "profit_share.asked", share_id)
     if row is None:
         raise await _refusal(engine, paid)
     return await SHARES.work(engine, read(ProfitShare, row))
@@ -173,10 +178,7 @@ async def list_shares(
     limit: int = 20,
 ) -> list[SharedPayment]:
     """The newest first, with their parts and without returns; ``before`` ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.PROFIT_SHARE, before, field="before")
+    check_page(limit, before, IdKind.PROFIT_SHARE)
     if payment_id is not None:
         parse_id(IdKind.PAYMENT, payment_id, field="payment_id")
     rows = await engine.database.fetch(
@@ -201,17 +203,10 @@ def _check_lines(lines: Sequence[ShareLine], *, finish: bool) -> None:
                 field=f"shares[{number}].amount",
                 remedy="give a whole number above zero",
             )
-        check_description(one.description, f"shares[{number}].description")
+        check_texts({f"shares[{number}].description": one.description}, MAX_DESCRIPTION)
     if len({one.receiver_id for one in lines}) < len(lines):
         raise InvalidInput(
             "a receiver is named twice", field="shares", remedy="give each receiver one amount"
-        )
-
-
-def check_description(text: str, field: str) -> None:
-    if not (1 <= len(text) <= MAX_DESCRIPTION and text.isprintable()):
-        raise InvalidInput(
-            "not a description", field=field, remedy=f"give 1 to {MAX_DESCRIPTION} characters"
         )
 
 
@@ -233,8 +228,9 @@ async def _shareable(engine: Engine, payment: Payment) -> Attempt:
 async def _check_receivers(
     engine: Engine, scope: Scope, account: Account, lines: Sequence[ShareLine]
 ) -> None:
-    for one in lines:
-        parse_id(IdKind.SHARE_RECEIVER, one.receiver_id, field="shares.receiver_id")
+    for number, one in enumerate(lines):
+        field = f"shares[{number}].receiver_id"
+        parse_id(IdKind.SHARE_RECEIVER, one.receiver_id, field=field)
     ids = [one.receiver_id for one in lines]
     rows = await engine.database.fetch(SQL.receivers_of_ids, scope.merchant_id, ids)
     known = {row["receiver_id"]: read(Receiver, row) for row in rows}

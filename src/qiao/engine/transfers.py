@@ -20,7 +20,7 @@ from qiao.domain.states import TRANSFER, TransferEvent, TransferState, sources
 from qiao.engine.accounts import Account
 from qiao.engine.actors import SYSTEM
 from qiao.engine.errors import Conflict, Missing
-from qiao.engine.payments import MAX_PAGE, ORDER_ID, replayed
+from qiao.engine.payments import check_number, check_page, check_texts, replayed
 from qiao.engine.records import Transfer, read
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.engine.transfer_work import LEASE, payee_of, seal_payee, sending, work
@@ -51,12 +51,7 @@ class TransferOrder:
     scene: str | None = None
 
     def __post_init__(self) -> None:
-        if not ORDER_ID.fullmatch(self.number):
-            raise InvalidInput(
-                "not a transfer's number",
-                field="number",
-                remedy="give 1 to 64 printable ASCII characters without spaces",
-            )
+        check_number(self.number, "a transfer's number")
         if self.amount.minor <= 0:
             raise InvalidInput(
                 "nothing to transfer", field="amount", remedy="give a whole number above zero"
@@ -67,13 +62,7 @@ class TransferOrder:
             "description": self.description,
             "scene": self.scene,
         }
-        for name, text in texts.items():
-            if text is not None and not (1 <= len(text) <= MAX_TEXT and text.isprintable()):
-                raise InvalidInput(
-                    "empty, too long or not printable",
-                    field=name,
-                    remedy=f"give 1 to {MAX_TEXT} printable characters",
-                )
+        check_texts(texts, MAX_TEXT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,10 +362,7 @@ async def list_transfers(
     limit: int = 20,
 ) -> list[Transfer]:
     """The newest first; ``before`` is the id that ended the page before."""
-    if not 1 <= limit <= MAX_PAGE:
-        raise InvalidInput("no such page size", field="limit", remedy=f"give 1 to {MAX_PAGE}")
-    if before is not None:
-        parse_id(IdKind.TRANSFER, before, field="before")
+    check_page(limit, before, IdKind.TRANSFER)
     rows = await engine.database.fetch(
         SQL.transfers, scope.merchant_id, scope.live, before, state, limit
     )

@@ -17,6 +17,9 @@ SET state = $3, amount_minor = $4, reason = $5, sealed_text = $6, due_by = $7,
 WHERE merchant_id = $1 AND dispute_id = $2
 RETURNING *;
 
+-- name: keep_text
+UPDATE dispute SET sealed_text = $3 WHERE merchant_id = $1 AND dispute_id = $2;
+
 -- name: tell_dispute
 INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
 SELECT d.merchant_id, $3, d.live, d.payment_id, $4, dispute_document(d)
@@ -49,8 +52,12 @@ WHERE merchant_id = $1 AND account_id = $2 AND state IN ('needs_response', 'unde
 
 -- name: payment_of_reference
 -- By the number under which the channel knows it: an attempt's, or a capture's.
-SELECT payment_id FROM attempt
-WHERE merchant_id = $1 AND account_id = $2 AND $3 IN (reference, capture_reference);
+SELECT a.payment_id FROM attempt a
+WHERE a.merchant_id = $1 AND a.account_id = $2 AND a.reference = $3
+UNION ALL
+SELECT a.payment_id FROM capture c
+JOIN attempt a ON a.merchant_id = c.merchant_id AND a.attempt_id = c.attempt_id
+WHERE c.merchant_id = $1 AND a.account_id = $2 AND c.reference = $3;
 
 -- name: want_watching
 -- A job for each account of these channels, now ($2).

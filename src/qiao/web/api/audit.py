@@ -10,10 +10,9 @@ from litestar.params import QueryParameter
 from qiao.engine.audit import AuditEntry, list_entries
 from qiao.engine.key_policy import KeyScope
 from qiao.web.access import TheEngine, TheMerchant, needs
-from qiao.web.api.documents import Page
+from qiao.web.api.documents import Limit, Page, page_of
 from qiao.web.api.responses import refusals
 
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 Before = Annotated[int | None, QueryParameter(ge=1, le=2**63 - 1)]
 
 
@@ -57,7 +56,7 @@ async def get_audit(
     found = await list_entries(
         engine.database, merchant.merchant_id, live=merchant.live, before=before, limit=limit
     )
-    return Page(data=[_document(one) for one in found], has_more=len(found) == limit)
+    return page_of([_document(one) for one in found], limit)
 
 
 audit = Router("/", route_handlers=[get_audit])

@@ -12,11 +12,10 @@ from qiao.channels.disputes import DisputeKind, DisputeState
 from qiao.engine.disputes import DisputeRow, answer, list_disputes, show_in_full
 from qiao.engine.key_policy import KeyScope
 from qiao.web.access import TheEngine, TheMerchant, needs
-from qiao.web.api.documents import Page
+from qiao.web.api.documents import Limit, Page, page_of
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body
 
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 TAGS: Final = ["Disputes"]
 
 
@@ -95,7 +94,7 @@ async def get_disputes(
     found = await list_disputes(
         engine, merchant, before=before, state=in_state, payment_id=payment_id, limit=limit
     )
-    return Page(data=[dispute_document(one) for one in found], has_more=len(found) == limit)
+    return page_of([dispute_document(one) for one in found], limit)
 
 
 @get(

@@ -4,11 +4,13 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 
 import msgspec
+from litestar.params import QueryParameter
 from msgspec import Meta
 
 from qiao.channels.requests import Product
 from qiao.domain.money import MAX_MINOR
 from qiao.domain.states import AttemptState, CaptureState, PaymentState, RefundState
+from qiao.engine.payments import MAX_PAGE
 from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund
 
 Amount = Annotated[int, Meta(ge=1, le=MAX_MINOR, description="whole minor units (fen, cents)")]
@@ -221,6 +223,8 @@ class ChannelDocument(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Item = TypeVar("Item")
+Limit = Annotated[int, QueryParameter(ge=1, le=MAX_PAGE)]
+"""How many things a page shows at most."""
 
 
 class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
@@ -229,6 +233,11 @@ class Page(msgspec.Struct, Generic[Item], frozen=True, kw_only=True):
     data: list[Item]
     has_more: bool
     object: str = "list"
+
+
+def page_of(documents: list[Item], limit: int) -> Page[Item]:
+    """A page that was asked to hold ``limit`` of them: a full one may have more behind it."""
+    return Page(data=documents, has_more=len(documents) == limit)
 
 
 def payment_document(

@@ -5,16 +5,15 @@ from typing import Annotated, NoReturn
 
 import msgspec
 from litestar import Router, get
-from litestar.params import FromQuery, QueryParameter
+from litestar.params import FromQuery
 
 from qiao.domain.errors import InvalidInput
 from qiao.domain.ledger import Balance
 from qiao.engine.key_policy import KeyScope
 from qiao.engine.ledger import Entry, balances, beginning, grows_by, statement_of_account
 from qiao.web.access import TheEngine, TheMerchant, needs
+from qiao.web.api.documents import Limit
 from qiao.web.api.responses import refusals
-
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
 class BalanceDocument(msgspec.Struct, frozen=True, kw_only=True):

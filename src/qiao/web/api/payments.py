@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from litestar import Request, Response, Router, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, HeaderParameter, JSONBody
 
 from qiao.domain.money import Money
 from qiao.engine.attempts import UNSETTLED, Method, ask, attempt
@@ -27,6 +27,7 @@ from qiao.web.access import TheEngine, TheMerchant, needs
 from qiao.web.api.documents import (
     AttemptDocument,
     CaptureInput,
+    Limit,
     MethodInput,
     Page,
     PaymentDocument,
@@ -34,6 +35,7 @@ from qiao.web.api.documents import (
     RefundDocument,
     RefundInput,
     attempt_document,
+    page_of,
     payment_document,
     refund_document,
 )
@@ -54,7 +56,6 @@ KNOWN_ORDER = ResponseSpec(
     generate_examples=False,
     description="The order was accepted before; this is its payment.",
 )
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
 def read_method(given: MethodInput) -> Method:
@@ -139,10 +140,7 @@ async def get_payments(
 ) -> Page[PaymentDocument]:
     """The newest payments first."""
     found = await list_payments(engine, merchant, before=before, limit=limit)
-    return Page(
-        data=[payment_document(one, engine.public_url) for one in found],
-        has_more=len(found) == limit,
-    )
+    return page_of([payment_document(one, engine.public_url) for one in found], limit)
 
 
 @get(

@@ -41,13 +41,12 @@ from qiao.engine.shares import (
     show_in_full,
 )
 from qiao.web.access import TheEngine, TheMerchant, needs
-from qiao.web.api.documents import Amount, Page
+from qiao.web.api.documents import Amount, Limit, Page, page_of
 from qiao.web.api.payments import Key
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body, idempotency_key
 
 AnyRequest = Request[Any, Any, Any]
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
 Description = Annotated[str, Meta(min_length=1, max_length=MAX_DESCRIPTION)]
 TAGS: Final = ["Profit sharing"]
@@ -314,7 +313,7 @@ async def get_shares(
     found = await list_shares(
         engine, merchant, before=before, state=in_state, payment_id=payment_id, limit=limit
     )
-    return Page(data=[share_document(one) for one in found], has_more=len(found) == limit)
+    return page_of([share_document(one) for one in found], limit)
 
 
 @get(
@@ -405,7 +404,7 @@ async def get_receivers(
 ) -> Page[ReceiverDocument]:
     """The newest first, without who they are."""
     found = await list_receivers(engine, merchant, before=before, limit=limit)
-    return Page(data=[receiver_document(one) for one in found], has_more=len(found) == limit)
+    return page_of([receiver_document(one) for one in found], limit)
 
 
 @get(

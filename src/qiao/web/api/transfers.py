@@ -36,13 +36,12 @@ from qiao.engine.transfers import (
     show_transfer,
 )
 from qiao.web.access import TheEngine, TheMerchant, needs
-from qiao.web.api.documents import Amount, Page
+from qiao.web.api.documents import Amount, Limit, Page, page_of
 from qiao.web.api.payments import Key
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body, idempotency_key
 
 AnyRequest = Request[Any, Any, Any]
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 Number = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[!-~]+$")]
 Text = Annotated[str, Meta(min_length=1, max_length=MAX_TEXT)]
 
@@ -225,7 +224,7 @@ async def get_transfers(
 ) -> Page[TransferDocument]:
     """The newest first; those in one state, when one is named."""
     found = await list_transfers(engine, merchant, before=before, state=in_state, limit=limit)
-    return Page(data=[transfer_document(one) for one in found], has_more=len(found) == limit)
+    return page_of([transfer_document(one) for one in found], limit)
 
 
 @get(

@@ -1,9 +1,7 @@
 """Events, webhook endpoints and their deliveries; the merchant's channels."""
 
-from typing import Annotated
-
 from litestar import Router, delete, get, post
-from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
+from litestar.params import FromPath, FromQuery, JSONBody
 
 from qiao.domain.errors import InvalidInput
 from qiao.engine.events import events_after, list_events
@@ -23,12 +21,12 @@ from qiao.web.api.documents import (
     EndpointDocument,
     EndpointInput,
     EventDocument,
+    Limit,
     Page,
+    page_of,
 )
 from qiao.web.api.responses import refusals
 from qiao.web.bodies import check_body
-
-Limit = Annotated[int, QueryParameter(ge=1, le=100)]
 
 
 def _document(endpoint: Endpoint, secret: str | None = None) -> EndpointDocument:
@@ -70,8 +68,8 @@ async def get_events(
         raise InvalidInput(
             "before and after exclude each other", field="after", remedy="give one of them"
         )
-    return Page(
-        data=[
+    return page_of(
+        [
             EventDocument(
                 id=one.event_id,
                 type=one.type,
@@ -81,7 +79,7 @@ async def get_events(
             )
             for one in found
         ],
-        has_more=len(found) == limit,
+        limit,
     )
 
 
@@ -140,8 +138,8 @@ async def get_deliveries(
 ) -> Page[DeliveryDocument]:
     """How it stands with the events, the newest first."""
     found = await deliveries(engine, merchant, endpoint_id, before=before, limit=limit)
-    return Page(
-        data=[
+    return page_of(
+        [
             DeliveryDocument(
                 event_id=one.event_id,
                 type=one.type,
@@ -154,7 +152,7 @@ async def get_deliveries(
             )
             for one in found
         ],
-        has_more=len(found) == limit,
+        limit,
     )
 
 
