@@ -1,13 +1,17 @@
 """A rolling upgrade: the old version's statements and its start, on the schema of the new one."""
 
+import asyncio
 import re
+import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
+from alembic.config import Config
+from alembic.script import ScriptDirectory
 
 from qiao.store.errors import MigrationFailed
-from qiao.store.migrate import MIGRATIONS, migrate, status
+from qiao.store.migrate import MIGRATIONS, head, migrate, status
 from qiao.store.sql import parse_statements
 
 RELEASES = Path(__file__).parent / "releases"
@@ -112,3 +116,23 @@ async def test_a_newer_schema_that_took_something_away_is_refused(
         await migrate(postgres_url)
     assert "9000" in str(refused.value)
     assert "run the newer Qiao" in str(refused.value)
+
+
+def test_the_newest_revision_is_the_one_that_alembic_would_migrate_to() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    assert ScriptDirectory.from_config(config).get_current_head() == head()
+
+
+async def test_what_is_up_to_date_is_looked_at_without_alembic(postgres_url: str) -> None:
+    code = (
+        "import asyncio, sys\n"
+        "from qiao.store.migrate import migrate\n"
+        f"print(asyncio.run(migrate({postgres_url!r})), 'alembic' in sys.modules)"
+    )
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE
+    )
+    told, _ = await program.communicate()
+    assert told == b"[] False\n"

@@ -1,4 +1,4 @@
-"""Keys, accounts, configuration and the database: commands of who runs the server."""
+"""Keys, accounts and configuration: commands of who runs the server."""
 
 import asyncio
 import getpass
@@ -11,8 +11,8 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from qiao.bootstrap.config import Config, load_config
-from qiao.bootstrap.engine import open_database_url, open_engine
+from qiao.bootstrap.config import load_config
+from qiao.bootstrap.engine import open_engine
 from qiao.cli.files import read_settings_file
 from qiao.cli.output import Json, out, print_fields, print_json, print_table
 from qiao.cli.spans import read_span
@@ -34,15 +34,11 @@ from qiao.engine.merchants import (
 from qiao.engine.organisations import show_app
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.signing import SigningAlgorithm, SigningKey
-from qiao.store.database import open_database
-from qiao.store.distribution import Distribution, read_distribution
-from qiao.store.migrate import SchemaStatus, migrate, status
 
 Result = TypeVar("Result")
-key = typer.Typer(no_args_is_help=True)
-account = typer.Typer(no_args_is_help=True)
-settings = typer.Typer(no_args_is_help=True)
-database = typer.Typer(no_args_is_help=True)
+key = typer.Typer(no_args_is_help=True, help="Issue, list, rotate and revoke API keys.")
+account = typer.Typer(no_args_is_help=True, help="Merchants' accounts at channels.")
+settings = typer.Typer(no_args_is_help=True, help="Check this server's configuration.")
 
 MerchantId = Annotated[str, typer.Argument(help="The merchant's id.")]
 KeyId = Annotated[str, typer.Argument(help="The key's id; see: qiao key list.")]
@@ -346,57 +342,6 @@ def check(*, as_json: Json = False) -> None:
 def new_seal_key() -> None:
     """A key for seal_keys; put it before the ones that are there."""
     typer.echo(Seal.new_key())
-
-
-@database.command("status")
-def database_status(*, as_json: Json = False) -> None:
-    """Which schema the database has, and which this version wants."""
-
-    async def work(url: str) -> SchemaStatus:
-        return await status(url)
-
-    found = _with_url(load_config(), work)
-    shown = {"current": found.current, "head": found.head, "up_to_date": found.is_current}
-    show_fields(shown, as_json=as_json)
-
-
-@database.command("migrate")
-def database_migrate(*, as_json: Json = False) -> None:
-    """Bring the database to this version's schema; qiao serve does so by itself."""
-    applied = _with_url(load_config(), migrate)
-    if as_json:
-        print_json({"applied": applied})
-    else:
-        out.print(f"applied: {', '.join(applied)}" if applied else "nothing to do")
-
-
-@database.command("distribution")
-def database_distribution(*, as_json: Json = False) -> None:
-    """The statements that distribute the tables by merchant, for Citus."""
-
-    async def work(url: str) -> Distribution:
-        async with open_database(url, min_size=1, max_size=1) as queries:
-            return await read_distribution(queries)
-
-    found = _with_url(load_config(), work)
-    if as_json:
-        print_json(
-            {
-                "reference": found.reference,
-                "distributed": found.distributed,
-                "statements": found.statements(),
-            }
-        )
-    else:
-        typer.echo("\n".join(found.statements()))
-
-
-def _with_url(config: Config, work: Callable[[str], Awaitable[Result]]) -> Result:
-    async def run() -> Result:
-        async with open_database_url(config) as url:
-            return await work(url)
-
-    return asyncio.run(run())
 
 
 async def check_merchant(engine: Engine, merchant_id: str) -> None:

@@ -14,7 +14,9 @@ from qiao.cli.output import Json, out, print_json
 from qiao.engine.audit import SERVER, check, list_entries, plain
 from qiao.store.database import Queries, open_database
 
-audit = typer.Typer(no_args_is_help=True)
+audit = typer.Typer(
+    no_args_is_help=True, help="See who did what, and prove that nobody changed it."
+)
 Result = TypeVar("Result")
 
 

@@ -13,7 +13,7 @@ from qiao.cli.output import Json, out, print_json, print_table
 from qiao.engine.accounts import installed_channels
 from qiao.scaffold.channel import entry_point, scaffold_channel
 
-channel = typer.Typer(no_args_is_help=True)
+channel = typer.Typer(no_args_is_help=True, help="Make a new channel.")
 
 
 PRODUCTS: Final = {

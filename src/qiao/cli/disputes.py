@@ -7,7 +7,7 @@ import typer
 from qiao.cli.client import Client
 from qiao.cli.output import Json, print_fields, print_json, print_table
 
-disputes = typer.Typer(no_args_is_help=True)
+disputes = typer.Typer(no_args_is_help=True, help="Answer complaints and chargebacks.")
 
 FIELDS: Final = (
     *("id", "number", "kind", "state", "payment_id", "amount", "currency", "reason", "withdrawn"),

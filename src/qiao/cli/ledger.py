@@ -16,7 +16,7 @@ from qiao.domain.money import Money
 from qiao.engine.ledger import Proof, prove
 from qiao.store.database import open_database
 
-ledger = typer.Typer(no_args_is_help=True)
+ledger = typer.Typer(no_args_is_help=True, help="See the books, and prove that they are right.")
 Time = Annotated[
     datetime | None,
     typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="Such as 2026-01-31T00:00:00Z."),

@@ -10,7 +10,7 @@ from qiao.cli.output import Json, out, print_json, print_table
 from qiao.engine.payment_limits import LimitKind, limits, put_limit, remove_limit
 from qiao.engine.runtime import Scope
 
-limit = typer.Typer(no_args_is_help=True)
+limit = typer.Typer(no_args_is_help=True, help="How much merchants and apps may take.")
 
 
 @limit.command("set")

@@ -2,42 +2,100 @@
 
 import os
 import sys
-from importlib.metadata import version as distribution_version
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from pkgutil import resolve_name
+from typing import Annotated, Any, Final, cast
 
 import typer
+from typer.core import TyperGroup
 
 from qiao.bootstrap.logs import LEVELS, configure_logs
-from qiao.cli.admin import account, database, key, settings
-from qiao.cli.audit import audit
-from qiao.cli.backup import backup, restore
-from qiao.cli.channels import channel, channels
-from qiao.cli.demo import demo
-from qiao.cli.disputes import disputes
-from qiao.cli.doctor import doctor
-from qiao.cli.ledger import ledger
-from qiao.cli.limits import limit
-from qiao.cli.listen import listen
-from qiao.cli.organisations import app as apps
-from qiao.cli.organisations import merchant, organisation
 from qiao.cli.output import print_error
-from qiao.cli.partitions import archive, partitions
-from qiao.cli.payments import capture, close, pay, query, refund, void
-from qiao.cli.price import price
-from qiao.cli.processes import serve, worker
-from qiao.cli.profit_shares import profit_shares
-from qiao.cli.route import route
-from qiao.cli.sandbox import sandbox
-from qiao.cli.subscriptions import agreements, subscriptions
-from qiao.cli.top import top
-from qiao.cli.transfers import transfer
-from qiao.cli.trigger import trigger
 from qiao.domain.errors import InvalidInput, QiaoError
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
+
+COMMANDS: Final = {
+    "Run": {
+        "demo": "demo:demo",
+        "serve": "processes:serve",
+        "worker": "processes:worker",
+    },
+    "Pay": {
+        "pay": "payments:pay",
+        "query": "payments:query",
+        "capture": "payments:capture",
+        "void": "payments:void",
+        "refund": "payments:refund",
+        "close": "payments:close",
+        "transfer": "transfers:transfer",
+        "profit-shares": "profit_shares:profit_shares",
+        "agreements": "subscriptions:agreements",
+        "subscriptions": "subscriptions:subscriptions",
+        "disputes": "disputes:disputes",
+    },
+    "Develop": {
+        "listen": "listen:listen",
+        "trigger": "trigger:trigger",
+        "channels": "channels:channels",
+        "sandbox": "sandbox:sandbox",
+        "channel": "channels:channel",
+    },
+    "Look after": {
+        "doctor": "doctor:doctor",
+        "top": "top:top",
+        "backup": "backup:backup",
+        "restore": "backup:restore",
+        "organisation": "organisations:organisation",
+        "merchant": "organisations:merchant",
+        "app": "organisations:app",
+        "key": "admin:key",
+        "account": "admin:account",
+        "route": "route:route",
+        "limit": "limits:limit",
+        "price": "price:price",
+        "ledger": "ledger:ledger",
+        "audit": "audit:audit",
+        "config": "admin:settings",
+        "db": "database:database",
+    },
+}
+"""By the panels of the help: each command, and where in ``qiao.cli`` it is."""
+PANEL_OF: Final = {name: panel for panel, commands in COMMANDS.items() for name in commands}
+
+
+class Commands(Mapping[str, Any]):
+    """Each is imported when it is wanted: few need the server, the simulators and the database."""
+
+    def __len__(self) -> int:
+        return len(PANEL_OF)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(PANEL_OF)
+
+    def __getitem__(self, name: str) -> Any:
+        panel = PANEL_OF[name]
+        found = resolve_name(f"qiao.cli.{COMMANDS[panel][name]}")
+        alone = typer.Typer()
+        if isinstance(found, typer.Typer):
+            alone.add_typer(found, name=name, rich_help_panel=panel)
+        else:
+            alone.command(name, rich_help_panel=panel)(found)
+        return typer.main.get_group(alone).commands[name]
+
+
+class Program(TyperGroup):
+    """Knows its commands by name."""
+
+    def __init__(self, **given: Any) -> None:
+        super().__init__(**given)
+        self.commands = cast("Any", Commands())  # nobody adds one to it
+
+
 app = typer.Typer(
     name="qiao",
+    cls=Program,
     help="Qiao 桥: one bridge from an order to every way of paying.",
     epilog="pay, query, capture, void, refund, close, transfer, profit-shares, agreements, "
     "subscriptions, disputes, listen and trigger ask the server at QIAO_URL "
@@ -47,46 +105,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-PANELS = {
-    "Run": (demo, serve, worker),
-    "Pay": (pay, query, capture, void, refund, close),
-    "Develop": (listen, trigger, channels),
-    "Look after": (doctor, top, backup, restore),
-}
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(rich_help_panel=panel)(command)
-app.add_typer(transfer, name="transfer", help="Pay money out.", rich_help_panel="Pay")
-for name, group, text in (
-    ("profit-shares", profit_shares, "Divide payments between receivers."),
-    ("agreements", agreements, "What customers agreed to be charged."),
-    ("subscriptions", subscriptions, "Charge by an agreement, every period."),
-    ("disputes", disputes, "Answer complaints and chargebacks."),
-):
-    app.add_typer(group, name=name, help=text, rich_help_panel="Pay")
-app.add_typer(sandbox, name="sandbox", rich_help_panel="Develop")
-app.add_typer(channel, name="channel", help="Make a new channel.", rich_help_panel="Develop")
-database.command("partitions")(partitions)
-database.command("archive")(archive)
-for name, group, text in (
-    ("organisation", organisation, "Organisations, which own merchants."),
-    ("merchant", merchant, "Merchants: who is paid."),
-    ("app", apps, "A merchant's apps: shops, tills, mini programs."),
-    ("key", key, "Issue, list, rotate and revoke API keys."),
-    ("account", account, "Merchants' accounts at channels."),
-    ("route", route, "Rule which channel account takes a payment, and see why one did."),
-    ("limit", limit, "How much merchants and apps may take."),
-    ("price", price, "What merchants are charged."),
-    ("ledger", ledger, "See the books, and prove that they are right."),
-    ("audit", audit, "See who did what, and prove that nobody changed it."),
-    ("config", settings, "Check this server's configuration."),
-    ("db", database, "See to the database."),
-):
-    app.add_typer(group, name=name, help=text, rich_help_panel="Look after")
 
 
 def _show_version(wanted: bool) -> None:
     if wanted:
+        from importlib.metadata import version as distribution_version
+
         typer.echo(f"qiao {distribution_version('qiao')}")
         raise typer.Exit
 

@@ -16,9 +16,9 @@ from qiao.engine.runtime import Engine, Scope
 from qiao.engine.transfers import Policy, put_policy
 
 Row = TypeVar("Row", Organisation, Merchant, App)
-organisation = typer.Typer(no_args_is_help=True)
-merchant = typer.Typer(no_args_is_help=True)
-app = typer.Typer(no_args_is_help=True)
+organisation = typer.Typer(no_args_is_help=True, help="Organisations, which own merchants.")
+merchant = typer.Typer(no_args_is_help=True, help="Merchants: who is paid.")
+app = typer.Typer(no_args_is_help=True, help="A merchant's apps: shops, tills, mini programs.")
 
 OrganisationId = Annotated[str, typer.Argument(help="The organisation's id.")]
 AppId = Annotated[str, typer.Argument(help="The app's id.")]

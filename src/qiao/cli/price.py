@@ -14,7 +14,7 @@ from qiao.engine.price_books import price_versions, save_prices
 from qiao.engine.pricing import PriceRow, SavedPrices, read_prices
 from qiao.engine.runtime import Engine, Scope
 
-price = typer.Typer(no_args_is_help=True)
+price = typer.Typer(no_args_is_help=True, help="What merchants are charged.")
 Whose = Annotated[
     str,
     typer.Argument(

@@ -9,7 +9,7 @@ from qiao.cli.output import Json, print_fields, print_json, print_table
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
 
-profit_shares = typer.Typer(no_args_is_help=True)
+profit_shares = typer.Typer(no_args_is_help=True, help="Divide payments between receivers.")
 receivers = typer.Typer(no_args_is_help=True)
 profit_shares.add_typer(receivers, name="receivers", help="Who may get shares.")
 

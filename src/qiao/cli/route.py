@@ -22,7 +22,9 @@ from qiao.engine.routing.rules import Rules, read_rules
 from qiao.engine.routing.state import Saved
 from qiao.engine.runtime import Scope
 
-route = typer.Typer(no_args_is_help=True)
+route = typer.Typer(
+    no_args_is_help=True, help="Rule which channel account takes a payment, and see why one did."
+)
 RulesFile = Annotated[
     Path, typer.Argument(help="The rules, TOML or (.json) JSON.", dir_okay=False, metavar="FILE")
 ]

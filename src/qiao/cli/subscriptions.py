@@ -9,8 +9,8 @@ from qiao.cli.output import Json, print_fields, print_json, print_table
 from qiao.domain.money import Money
 from qiao.domain.periods import PeriodUnit
 
-agreements = typer.Typer(no_args_is_help=True)
-subscriptions = typer.Typer(no_args_is_help=True)
+agreements = typer.Typer(no_args_is_help=True, help="What customers agreed to be charged.")
+subscriptions = typer.Typer(no_args_is_help=True, help="Charge by an agreement, every period.")
 AGREEMENT_FIELDS: Final = (
     *("id", "number", "state", "max_amount", "currency", "period", "first_charge_on", "channel"),
     *("plan", "action", "channel_reference", "signed_at", "end_requested_at", "ended_at"),

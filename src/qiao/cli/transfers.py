@@ -10,7 +10,7 @@ from qiao.cli.output import Json, print_fields, print_json, print_table
 from qiao.domain.errors import InvalidInput
 from qiao.domain.money import Money
 
-transfer = typer.Typer(no_args_is_help=True)
+transfer = typer.Typer(no_args_is_help=True, help="Pay money out.")
 FIELDS: Final = (
     *("id", "number", "state", "amount", "currency", "channel", "payee", "payee_name"),
     *("description", "requested_by", "decided_by", "reason", "channel_message"),

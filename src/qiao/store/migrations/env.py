@@ -1,4 +1,4 @@
-"""Run by Alembic: hands the connection that ``qiao.store.migrate`` opened to the migrations."""
+"""Run by Alembic: hands the connection that ``qiao.store.migrating`` opened to the migrations."""
 
 from alembic import context
 
