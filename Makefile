@@ -24,7 +24,7 @@ demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells th
 
 test: setup ## the whole test suite, files in parallel
 	@sh scripts/bring-chromium
-	$(BIN)/pytest -n $(JOBS) --dist loadfile $(ARGS)
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
 	$(BIN)/python -m bench $(ARGS)

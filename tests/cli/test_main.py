@@ -18,7 +18,9 @@ def test_every_command_is_where_it_is_said_to_be() -> None:
             assert command.help
 
 
-@pytest.mark.parametrize("command", [["--version"], ["pay", "--help"], ["disputes", "list", "--help"]])
+@pytest.mark.parametrize(
+    "command", [["--version"], ["pay", "--help"], ["disputes", "list", "--help"]]
+)
 def test_what_asks_the_server_at_most_does_not_bring_one(command: list[str]) -> None:
     code = (
         "import atexit, sys\n"

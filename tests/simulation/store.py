@@ -19,6 +19,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import asyncpg
+import uvloop
 
 from qiao.store.database import Connection, Database, open_database
 from qiao.store.errors import StoreUnavailable
@@ -34,8 +35,10 @@ $$;
 DO $$ BEGIN
   EXECUTE format('ALTER DATABASE %I SET search_path = simulation, public, pg_catalog',
                  current_database());
+  EXECUTE format('ALTER DATABASE %I SET synchronous_commit = off', current_database());
 END $$;
 """
+"""Nothing is kept for longer than the simulation: no commit needs to wait for the disk."""
 PATIENCE_SECONDS = 60
 
 
@@ -47,7 +50,7 @@ class Server:
     """A connection in a thread of its own: the simulation's loop must never wait for sockets."""
 
     def __init__(self, url: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._set_to: datetime | None = None
@@ -60,12 +63,18 @@ class Server:
         future: Future[Result] = asyncio.run_coroutine_threadsafe(work, self._loop)
         return future.result(PATIENCE_SECONDS)
 
-    def at(self, now: datetime) -> Database:
-        """The database, with its clock at ``now``."""
-        if now != self._set_to:
-            self.do(self.database.fetch_value(SET_CLOCK, now.isoformat()))
-            self._set_to = now
-        return self.database
+    def do_at(
+        self, now: datetime, ask: Callable[[Database], Coroutine[Any, Any, Result]]
+    ) -> Result:
+        """Ask the database, with its clock at ``now``."""
+
+        async def work() -> Result:
+            if now != self._set_to:
+                await self.database.fetch_value(SET_CLOCK, now.isoformat())
+                self._set_to = now
+            return await ask(self.database)
+
+        return self.do(work())
 
     def close(self) -> None:
         self.do(self._opening.__aexit__(None, None, None))
@@ -124,8 +133,8 @@ class SimulatedDatabase(Database):
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         await self._before()
-        block = self.server.at(self.now()).transaction()
-        inner = self.server.do(block.__aenter__())
+        block = self.server.database.transaction()
+        inner = self.server.do_at(self.now(), lambda _: block.__aenter__())
         try:
             yield _Inside(self.server, inner)  # type: ignore[misc]
         except BaseException as error:
@@ -136,7 +145,7 @@ class SimulatedDatabase(Database):
 
     async def _step(self, ask: Callable[[Database], Coroutine[Any, Any, Result]]) -> Result:
         await self._before()
-        result = self.server.do(ask(self.server.at(self.now())))
+        result = self.server.do_at(self.now(), ask)
         await self._after()
         return result
 

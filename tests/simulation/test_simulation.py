@@ -39,6 +39,8 @@ BUYERS = 4
 PAYERS = 2
 CHECKED_ABOVE_MINOR = 2
 SECONDS = 150.0
+CALM_SECONDS = 4 * 3600.0
+"""How often workers look for jobs at the end: what is held is held for a week."""
 FINAL = frozenset({"paid", "closed"})
 COST = Fee(basis_points=2000, returned=True)
 RULES = {
@@ -204,7 +206,7 @@ async def _begin_routing(engine: Engine, world: SimulatedWorld) -> None:
 
 async def _settle(world: SimulatedWorld) -> None:
     """The bank tells everything once more, and time passes until there is nothing left to do."""
-    world.poll_seconds = 120
+    world.poll_seconds = CALM_SECONDS
     for process in world.processes:
         await process.die()
         await process.start()
@@ -223,11 +225,11 @@ async def _settle(world: SimulatedWorld) -> None:
     for reference in world.bank.payouts:
         world.bank.arrive(reference)
     database = engine.database
-    for _ in range(4000):
+    for _ in range(100):
         jobs = "SELECT count(*) FROM job WHERE merchant_id = $1"
         if not await database.fetch_value(jobs, world.scope.merchant_id):
             return
-        await asyncio.sleep(240)
+        await asyncio.sleep(CALM_SECONDS)
     raise AssertionError("there is no end to the jobs")
 
 

@@ -179,6 +179,8 @@ async def _succeed(engine: Engine, attempt: Attempt, outcome: Succeeded) -> None
             {"amount": outcome.amount.minor, "currency": outcome.amount.currency},
         )
         return
+    if attempt.state in BROUGHT_MONEY:
+        return  # told twice, as after most payments by code: those states stay
     if not await settle_at_once(engine, attempt.merchant_id, attempt.reference, outcome):
         await _book_surplus(engine, attempt, outcome)
     engine.wake()
