@@ -210,7 +210,8 @@ async def _settle(world: SimulatedWorld) -> None:
     for process in world.processes:
         await process.die()
         await process.start()
-    for reference, order in world.bank.orders.items():
+    # A copy: what a network held back may reach the bank only now.
+    for reference, order in list(world.bank.orders.items()):
         if order.state in ("paid", "held"):
             assert await world.notify(world.bank.payment_notice(reference))
     engine = world.processes[0].engine
