@@ -111,9 +111,10 @@ async def test_a_detaching_that_was_cut_off_is_finished(
     try:
         await reader.execute("BEGIN; SELECT FROM ledger_entry LIMIT 1")
         work = asyncio.create_task(archived(patient, folder, before=next_month()))
-        while not (found := await world.engine.database.fetch_value(pending)):
+        held_up = f"ledger_entry_{this_month():%Y_%m}"  # others are detached before it
+        while await world.engine.database.fetch_value(pending) != held_up:
+            assert not work.done()
             await asyncio.sleep(0.01)
-        assert found == f"ledger_entry_{this_month():%Y_%m}"
         assert await books(world) == before
         await reader.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
@@ -123,7 +124,7 @@ async def test_a_detaching_that_was_cut_off_is_finished(
             await work
     finally:
         await reader.close()
-    assert await world.engine.database.fetch_value(pending) == found
+    assert await world.engine.database.fetch_value(pending) == held_up
     assert (await books(world), (await prove(world.engine.database)).mistakes) == (before, [])
     assert len(await archived(patient, folder, before=next_month())) == 1
     assert [one.mistakes for one in await check_archive(patient, folder)] == [[], []]

@@ -7,12 +7,14 @@ In the topmost ``conftest.py``::
 ``postgres_url`` is the URL of the test's own database, ``database`` an open Database on it. The
 processes of pytest-xdist share one embedded server, which goes with the last of them.
 QIAO_TEST_DATABASE_URL names a real server instead, by a role that may create databases.
+TMPDIR says where its data are; without, they are in memory, where that has room.
 """
 
 import asyncio
 import hashlib
 import os
 import secrets
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,9 @@ import pytest_asyncio
 from qiao.store.database import Database, open_database
 from qiao.store.embedded import EmbeddedPostgres
 from qiao.store.migrate import migrate
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - what is made there is its owner's alone
+MEMORY_NEEDED = 4 * 1024**3
 
 
 @pytest.fixture(scope="session")
@@ -96,13 +101,27 @@ def pytest_unconfigure() -> None:
 
 
 def _discard_unused() -> None:
-    for home in _homes().glob(f"{_prefix()}*"):
-        EmbeddedPostgres(home).discard()
-        with suppress(OSError):  # in use, or gone
-            home.rmdir()
+    for homes in {_homes(), _temporary()}:
+        for home in homes.glob(f"{_prefix()}*"):
+            EmbeddedPostgres(home).discard()
+            with suppress(OSError):  # in use, or gone
+                home.rmdir()
 
 
 def _homes() -> Path:
+    """In memory, where there is plenty of it: a database is some 400 files, which a disk's file
+    system makes in 0.2 s and memory in a sixth of that. TMPDIR says otherwise.
+    """
+    with suppress(OSError, StopIteration, ValueError):
+        lines = Path("/proc/meminfo").read_text("ascii").splitlines()
+        available = next(line for line in lines if line.startswith("MemAvailable:"))
+        free = min(int(available.split()[1]) * 1024, shutil.disk_usage(MEMORY).free)
+        if "TMPDIR" not in os.environ and free > MEMORY_NEEDED and os.access(MEMORY, os.W_OK):
+            return MEMORY
+    return _temporary()
+
+
+def _temporary() -> Path:
     return Path(tempfile.gettempdir())
 
 
