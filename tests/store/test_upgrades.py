@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -10,8 +11,9 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from qiao.store import migrating
 from qiao.store.errors import MigrationFailed
-from qiao.store.migrate import MIGRATIONS, head, migrate, status
+from qiao.store.migrate import MIGRATIONS, head, migrate, migrate_with, status
 from qiao.store.sql import parse_statements
 
 RELEASES = Path(__file__).parent / "releases"
@@ -136,3 +138,52 @@ async def test_what_is_up_to_date_is_looked_at_without_alembic(postgres_url: str
     )
     told, _ = await program.communicate()
     assert told == b"[] False\n"
+
+
+@pytest.fixture
+def one_more(tmp_path: Path) -> Path:
+    """This version's migrations and another, which takes two tables one after the other."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    newest = next((folder / "versions").glob(f"{head()}_*.py")).read_text("utf-8")
+    script = re.sub(r'revision = "\d+"', 'revision = "9000"', newest, count=1)
+    script = re.sub(r'down_revision = "\d+"', f'down_revision = "{head()}"', script)
+    (folder / "versions" / "9000_two_tables.py").write_text(script, "utf-8")
+    (folder / "versions" / "9000_two_tables.sql").write_text(
+        "LOCK TABLE payment; LOCK TABLE attempt; CREATE TABLE both_locked ()", "utf-8"
+    )
+    return folder
+
+
+async def test_a_migration_gives_way_to_who_takes_the_tables_in_another_order(
+    postgres_url: str, one_more: Path
+) -> None:
+    """It would be a deadlock, and its victim a payment."""
+    other = await asyncpg.connect(postgres_url)
+    try:
+        await other.execute("BEGIN; LOCK TABLE attempt")
+        moving = asyncio.create_task(migrate_with(postgres_url, one_more))
+        waits = "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)"
+        while not await other.fetchval(waits):
+            await asyncio.sleep(0.01)
+        await other.execute("LOCK TABLE payment")
+        assert not moving.done()
+        await other.execute("COMMIT")
+        assert await moving == ["9000"]
+        assert await other.fetchval("SELECT to_regclass('both_locked') IS NOT NULL")
+    finally:
+        await other.close()
+
+
+async def test_a_migration_whose_table_is_never_free_says_so(
+    postgres_url: str, one_more: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrating, "TRY_SECONDS", 0.0)
+    other = await asyncpg.connect(postgres_url)
+    try:
+        await other.execute("BEGIN; LOCK TABLE attempt")
+        with pytest.raises(MigrationFailed, match="lock timeout"):
+            await migrate_with(postgres_url, one_more)
+    finally:
+        await other.close()
+    assert (await status(postgres_url)).is_current

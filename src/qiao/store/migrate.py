@@ -15,8 +15,10 @@ from qiao.store.database import SERVER_SETTINGS, connecting
 from qiao.store.errors import MigrationFailed
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-# A migration that waits for a table's lock makes everybody queue behind it: rather give up.
-WAIT_FOR_TABLES_SECONDS = 10
+# A migration that waits for a table's lock makes everybody queue behind it, and one that holds
+# another's already may wait for ever. It gives up before PostgreSQL looks for a deadlock (after a
+# second), whose victim may be a payment; qiao.store.migrating tries it again.
+LOCK_TIMEOUT = "800ms"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +78,7 @@ def run_sql(script: str) -> None:
     # SQLAlchemy prepares what goes through it, which allows one statement at a time; the driver
     # takes the whole file. But only SQLAlchemy begins the transaction, and does so with the
     # first statement that it sees: this one.
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT_FOR_TABLES_SECONDS}s'")
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
     sql = Path(script).with_suffix(".sql").read_text("utf-8")
     adapted = connection.connection.dbapi_connection
     if adapted is None:

@@ -4,6 +4,8 @@ Apart from it, because Alembic and SQLAlchemy take a third of a second and tens 
 every command and every server would pay for nothing.
 """
 
+import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -27,6 +29,9 @@ from qiao.store.errors import MigrationFailed
 # Any constant does, as long as nobody else locks it in the same database.
 ADVISORY_LOCK = 0x7169616F  # "qiao"
 WAIT_FOR_OTHERS_SECONDS = 600
+TRY_SECONDS = 60.0
+"""For how long a migration is tried again whose tables somebody else has locked."""
+PAUSE_SECONDS = 0.5
 
 
 async def upgrade(url: str, migrations: Path) -> list[str]:
@@ -38,8 +43,18 @@ async def upgrade(url: str, migrations: Path) -> list[str]:
         await connection.exec_driver_sql(f"SET lock_timeout = '{WAIT_FOR_OTHERS_SECONDS}s'")
         await connection.exec_driver_sql(f"SELECT pg_advisory_lock({ADVISORY_LOCK})")
         await connection.commit()
-        await connection.run_sync(partial(_upgrade, migrations=migrations, applied=applied))
-    return applied
+        work = partial(_upgrade, migrations=migrations, applied=applied)
+        end = time.monotonic() + TRY_SECONDS
+        while True:
+            try:
+                await connection.run_sync(work)
+            except (asyncpg.LockNotAvailableError, asyncpg.DeadlockDetectedError):
+                if time.monotonic() > end:
+                    raise
+                await connection.rollback()  # those before it stay
+                await asyncio.sleep(PAUSE_SECONDS)
+            else:
+                return applied
 
 
 def _upgrade(connection: Connection, *, migrations: Path, applied: list[str]) -> None:
