@@ -24,7 +24,7 @@ def name(path: Path) -> str:
 
 def parsed(text: str) -> ast.Module:
     """Without collections of garbage: what another test left and is finalized just now may print a
-    traceback, which parses too, and CPython before 3.11.8 mistakes one for the other (gh-106905).
+    traceback, which parses too, and CPython 3.11 mistakes one for the other (gh-106905).
     """
     gc.disable()
     try:
