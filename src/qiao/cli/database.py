@@ -17,8 +17,6 @@ from qiao.store.migrate import SchemaStatus, migrate, status
 
 Result = TypeVar("Result")
 database = typer.Typer(no_args_is_help=True, help="See to the database.")
-database.command("partitions")(partitions)
-database.command("archive")(archive)
 
 
 @database.command("status")
@@ -62,6 +60,10 @@ def database_distribution(*, as_json: Json = False) -> None:
         )
     else:
         typer.echo("\n".join(found.statements()))
+
+
+database.command("partitions")(partitions)
+database.command("archive")(archive)
 
 
 def _with_url(config: Config, work: Callable[[str], Awaitable[Result]]) -> Result:
