@@ -15,7 +15,8 @@ from qiao.bootstrap.logs import configure_logs
 from qiao.crypto.sealing import Seal
 from qiao.domain.errors import InvalidInput
 from qiao.engine.webhooks import new_secret
-from qiao.telemetry.redaction import redact_text
+from qiao.telemetry import tracing
+from qiao.telemetry.redaction import redact, redact_text
 
 
 @pytest.fixture
@@ -228,6 +229,23 @@ def test_a_level_holds_for_libraries_too(written: io.StringIO) -> None:
     [line] = written.getvalue().splitlines()
     told = json.loads(line)
     assert (told["event"], told["level"], told["logger"]) == ("written", "warning", "uvicorn")
+
+
+def test_the_ids_of_a_trace_are_whole(
+    written: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = ("4111111111111111ab4111111111111111"[:32], "4111111111111111")
+    monkeypatch.setattr(tracing, "ids", lambda: trace)
+    structlog.get_logger().info("traced")
+    logging.getLogger("uvicorn").warning("traced too")
+    for line in written.getvalue().splitlines():
+        told = json.loads(line)
+        assert (told["trace_id"], told["span_id"]) == trace
+
+
+@given(number=st.integers())
+def test_a_number_is_logged_as_its_digits_would_be(number: int) -> None:
+    assert str(redact(number)) == redact_text(str(number))
 
 
 def test_a_sealing_key_in_its_field() -> None:

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from qiao.store.database import Database
 from qiao.telemetry import metrics
+from qiao.telemetry.redaction import redact_text
 from qiao.testing.world import World
 from qiao.web.app import create_app
 from qiao.web.health import Readiness, create_operators_app
@@ -32,6 +33,11 @@ def test_another_gets_a_new_one(given: bytes) -> None:
     made = read_request_id(given)
     assert len(made) == 32
     assert made != read_request_id(None)
+
+
+def test_a_new_one_is_never_taken_for_somebodys_number() -> None:
+    made = [read_request_id(None) for _ in range(2000)]  # of hexadecimal ones, some ten would be
+    assert [redact_text(one) for one in made] == made
 
 
 async def test_every_answer_is_counted_by_its_route(

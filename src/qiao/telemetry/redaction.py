@@ -9,6 +9,7 @@ that is not ours is not logged at all.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 MASK: Final = "[redacted]"
@@ -66,6 +67,8 @@ _SOMETHING: Final = re.compile(
 )
 """Most texts hold nothing that any rule could match, and are let through by one look."""
 PAN_LENGTHS: Final = range(12, 20)
+MAX_PLAIN_INTEGER: Final = 999_999
+"""No rule matches so few digits."""
 
 
 def redact_text(text: str) -> str:
@@ -79,23 +82,24 @@ def redact_text(text: str) -> str:
 
 def redact(value: Any, *, depth: int = 0) -> Any:
     """``value`` as it may be logged: plain data, its texts redacted, its secret fields masked."""
-    if isinstance(value, bool | float) or value is None:
-        return value
     if isinstance(value, str):
         return redact_text(value)
+    if isinstance(value, bool | float) or value is None:
+        return value
     if isinstance(value, int):
+        if 0 <= value <= MAX_PLAIN_INTEGER:
+            return value
         text = str(value)
         shown = redact_text(text)
         return value if shown == text else shown
     if depth > MAX_DEPTH:
         return MASK
     if isinstance(value, Mapping):
-        return {
-            redact_text(str(name)): MASK
-            if is_secret_field(name)
-            else redact(member, depth=depth + 1)
-            for name, member in value.items()
-        }
+        shown = {}
+        for name, member in value.items():
+            field, secret = redact_field(str(name))
+            shown[field] = MASK if secret else redact(member, depth=depth + 1)
+        return shown
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(member, depth=depth + 1) for member in value]
     if isinstance(value, bytes | bytearray | memoryview):
@@ -105,10 +109,15 @@ def redact(value: Any, *, depth: int = 0) -> Any:
     return redact_text(str(value))
 
 
-def is_secret_field(name: object) -> bool:
-    """Whether what stands under this name is never to be shown."""
-    word = _FIELD.sub("_", str(name).lower()).strip("_")
-    return word in SECRET_WORDS or word in PERSONAL_WORDS or word.endswith(_ENDINGS)
+@lru_cache(maxsize=1024)
+def redact_field(name: str) -> tuple[str, bool]:
+    """A field's name as it may be logged, and whether what stands under it is never to be shown.
+
+    Held, because a program logs under a few names, again and again.
+    """
+    word = _FIELD.sub("_", name.lower()).strip("_")
+    secret = word in SECRET_WORDS or word in PERSONAL_WORDS or word.endswith(_ENDINGS)
+    return redact_text(name), secret
 
 
 def _without_cards(match: re.Match[str]) -> str:

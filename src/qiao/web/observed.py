@@ -17,6 +17,7 @@ from qiao.telemetry import metrics, tracing
 
 REQUEST_ID: Final = re.compile(rb"[0-9A-Za-z._-]{8,64}")
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_LETTERS: Final = str.maketrans("0123456789", "ghjkmnpqrs")
 OF_PROGRAMS: Final = ("/v1/", "/pay", "/order")
 """Addresses whose callers are the merchants' programs: their traces go on here. A customer's
 browser or a channel cannot choose what is traced."""
@@ -121,7 +122,10 @@ def method_label(method: str) -> str:
 
 
 def read_request_id(given: bytes | None) -> str:
-    """The caller's id of the request if it is one that may stand in a log, or a new one."""
+    """The caller's id of the request if it is one that may stand in a log, or a new one.
+
+    Ours is of letters alone: some runs of digits are taken for somebody's number, and masked.
+    """
     if given is not None and REQUEST_ID.fullmatch(given):
         return given.decode("ascii")
-    return secrets.token_hex(16)
+    return secrets.token_hex(16).translate(_LETTERS)
