@@ -66,8 +66,8 @@ def _renderer(target: TextIO) -> Any:
 
 
 def _trace(_: Any, __: str, event: Event) -> Event:
-    """The trace in which it happened, so that one leads to the other. Its ids are chance, and
-    one in two hundred looks as if a card's number were in it: they are added after the redaction."""
+    """The trace in which it happened, so that one leads to the other. After the redaction: its
+    ids are chance, and one in two hundred looks as if a card's number were in it."""
     if (found := tracing.ids()) is not None:
         event["trace_id"], event["span_id"] = found
     return event

@@ -18,19 +18,18 @@ from qiao.domain.ids import IdKind, parse_id
 from qiao.engine.actors import SYSTEM, Actor
 from qiao.engine.audit import record, record_for
 from qiao.engine.errors import Conflict, Missing
+from qiao.engine.held import MAX_HELD, Held
 from qiao.engine.key_policy import KeyPolicy
 from qiao.engine.organisations import check_name, show_organisation
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.signing import SigningAlgorithm, SigningKey
+from qiao.store.clock import loop_seconds
 from qiao.store.database import Queries
 from qiao.store.sql import load_statements
 
 log = structlog.get_logger(__name__)
 SQL = load_statements("merchants")
 KEY_PREFIX: Final = {False: "sk_test_", True: "sk_live_"}
-HELD_SECONDS: Final = 1.0
-"""How long a revoked key may still work in a process that has just seen it."""
-MAX_HELD: Final = 10_000
 NOTE_SECONDS: Final = 60.0
 """How often a process writes that a key is in use, at most."""
 MAX_OVERLAP: Final = timedelta(days=30)
@@ -237,35 +236,34 @@ class KnownKey:
 
 
 class ApiKeys:
-    """Whose a key is. What was found is held for seconds, to spare a query for each request.
+    """Whose a key is. What was found is held for a second: so long may one that was revoked still
+    work in a process that has just seen it.
 
     When and from where keys are used is written beside the requests, one key after the other.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._held: dict[bytes, tuple[float, KnownKey]] = {}
+        self._held: Held[bytes, KnownKey] = Held()
         self._noted: dict[str, float] = {}
         self._uses: dict[str, tuple[str, datetime, str | None]] = {}
         self._writing: asyncio.Task[None] | None = None
 
     def holds(self, key: str) -> bool:
         """Whether it was a good key when this process saw it last."""
-        return _digest(key) in self._held
+        return self._held.peek(_digest(key)) is not None
 
     def held(self, key: str) -> KnownKey | None:
-        """What ``find`` gives, where that is known without asking the database."""
-        found = self._held.get(_digest(key))
-        return found[1] if found is not None and time.monotonic() < found[0] else None
+        """What ``find`` gives, where it need not be asked for just now."""
+        return self._held.held(_digest(key))
 
     async def find(self, key: str) -> KnownKey | None:
-        """None for a key that nobody has, or that was revoked. It may have expired."""
-        if (held := self.held(key)) is not None:
-            return held
-        digest = _digest(key)
+        """Ask the database. None for a key that nobody has, or that was revoked. It may have
+        expired."""
+        digest, since = _digest(key), loop_seconds()
         row = await self._engine.database.fetch_row(SQL.api_key_of_digest, digest)
         if row is None:
-            self._held.pop(digest, None)
+            self._held.forget(digest)
             return None
         scope = Scope(
             merchant_id=row["merchant_id"],
@@ -276,9 +274,7 @@ class ApiKeys:
         known = KnownKey(
             scope=scope, policy=KeyPolicy.of_row(row), signing=_signing(self._engine, row)
         )
-        if len(self._held) >= MAX_HELD:
-            self._held.clear()
-        self._held[digest] = (time.monotonic() + HELD_SECONDS, known)
+        self._held.hold(digest, known, since=since)
         return known
 
     def note_use(self, known: KnownKey, address: str | None) -> None:
