@@ -95,11 +95,11 @@ def redact(value: Any, *, depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         return MASK
     if isinstance(value, Mapping):
-        shown = {}
+        fields = {}
         for name, member in value.items():
             field, secret = redact_field(str(name))
-            shown[field] = MASK if secret else redact(member, depth=depth + 1)
-        return shown
+            fields[field] = MASK if secret else redact(member, depth=depth + 1)
+        return fields
     if isinstance(value, list | tuple | set | frozenset):
         return [redact(member, depth=depth + 1) for member in value]
     if isinstance(value, bytes | bytearray | memoryview):
