@@ -23,7 +23,7 @@ demo: setup ## the platform, simulated channels and a shop; ARGS=--once tells th
 	$(BIN)/qiao demo $(ARGS)
 
 test: setup ## the whole test suite, files in parallel
-	@sh scripts/bring-chromium
+	@sh scripts/bring-programs
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: setup ## Qiao beside its floors; ARGS=--quick for a shorter run
@@ -33,6 +33,9 @@ torture: setup ## hours of faults: simulated lives, killed processes, database f
 	QIAO_TEST_SEEDS=10000 $(BIN)/pytest -n $(JOBS) --dist load tests/simulation $(ARGS)
 	QIAO_TEST_OUTAGE_PAYMENTS=5000 $(BIN)/pytest tests/engine/test_outage.py $(ARGS)
 	QIAO_TEST_KILLS=1000 $(BIN)/pytest tests/crash/test_kill.py -s $(ARGS)
+	QIAO_TEST_POINTS_EVERY=1 QIAO_TEST_ARCHIVE_KILLS_EVERY=1 QIAO_TEST_FROZEN_SECONDS=75 \
+	  $(BIN)/pytest tests/crash/test_points.py tests/crash/test_archive_killed.py \
+	  tests/crash/test_faults.py tests/disaster/test_partition.py tests/disaster/test_disk_full.py -s $(ARGS)
 	QIAO_TEST_SOAK=1000000 $(BIN)/pytest tests/crash/test_soak.py -s $(ARGS)
 	QIAO_TEST_FAILOVERS=20 $(BIN)/pytest tests/disaster/test_failover.py -s $(ARGS)
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+import itertools
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from collections import Counter
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +17,21 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
-from qiao.bootstrap.config import Config
+from qiao.bootstrap.config import Config, load_config
+from qiao.bootstrap.engine import open_engine
 from qiao.crypto.sealing import Seal
 from qiao.engine.jobs import handlers
 from qiao.engine.ledger import prove
 from qiao.engine.merchants import add_merchant, issue_api_key
 from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint
-from qiao.simulators.alipay import Simulator
+from qiao.simulators.alipay import Simulator, new_credentials
 from qiao.simulators.alipay.book import State
 from qiao.store.database import Database
 from qiao.store.outbox import Worker
 from qiao.testing.servers import free_port
 from qiao.testing.world import Clock
+from tests.crash.relay import reachable
 
 SCOPE = Scope(merchant_id="mer_00000000000000000000000000", live=False)
 QIAO = [sys.executable, "-c", "from qiao.cli.main import main; main()"]
@@ -39,29 +43,42 @@ LEFT = "SELECT count(*) FROM job WHERE merchant_id <> 'server'"
 class Process:
     """A server or worker that may be killed and started again."""
 
-    def __init__(self, *arguments: str, environment: dict[str, str]) -> None:
-        self._arguments, self._environment = arguments, environment
+    def __init__(
+        self, *arguments: str, environment: dict[str, str], inside: tuple[str, ...] = ()
+    ) -> None:
+        self._command = (*inside, *QIAO, *arguments)
+        self._environment = environment
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
         self._process = await asyncio.create_subprocess_exec(
-            *QIAO,
-            *self._arguments,
+            *self._command,
             env=self._environment,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
 
     async def kill(self) -> None:
-        assert self._process is not None
-        self._process.send_signal(signal.SIGKILL)
-        await self._process.wait()
+        self.send(signal.SIGKILL)
+        await self._running.wait()
+
+    def send(self, what: signal.Signals) -> None:
+        """To a process that is dead already, nothing."""
+        if self.lives():
+            self._running.send_signal(what)
+
+    def lives(self) -> bool:
+        return self._running.returncode is None
 
     def resident_kilobytes(self) -> int:
         """Its memory now, as the kernel counts it."""
-        assert self._process is not None
-        status = Path(f"/proc/{self._process.pid}/status").read_text("ascii")
+        status = Path(f"/proc/{self._running.pid}/status").read_text("ascii")
         return int(status.partition("VmRSS:")[2].split()[0])
+
+    @property
+    def _running(self) -> asyncio.subprocess.Process:
+        assert self._process is not None
+        return self._process
 
 
 class Shop:
@@ -80,13 +97,13 @@ class Shop:
         return web.Response(status=204)
 
     @asynccontextmanager
-    async def open(self) -> AsyncIterator["Shop"]:
+    async def open(self, host: str = "127.0.0.1") -> AsyncIterator["Shop"]:
         application = web.Application()
         application.router.add_post("/", self.take)
         runner = web.AppRunner(application)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        await web.TCPSite(runner, host, 0).start()
+        self.url = f"http://{host}:{runner.addresses[0][1]}/"
         try:
             yield self
         finally:
@@ -101,6 +118,8 @@ class Customer:
     ) -> None:
         self._session = session
         self._url, self._key, self._simulator = url, key, simulator
+        self.turned_away: Counter[int] = Counter()
+        """How often by each status, before it was answered."""
 
     async def ask(self, path: str, body: dict[str, Any], key: str) -> tuple[int, Any]:
         headers = {"authorization": f"Bearer {self._key}", "idempotency-key": key}
@@ -111,18 +130,21 @@ class Customer:
                 ) as answer:
                     if answer.status < 500:
                         return answer.status, await answer.json()
+                    self.turned_away[answer.status] += 1
             except (aiohttp.ClientError, TimeoutError):
                 pass  # the server is dead just now
             await asyncio.sleep(0.1)
 
     async def buy(self, number: int) -> None:
-        """By payment code, or by QR code; every third gives a part back."""
+        """By payment code, or by QR code; every third gives a part back. Every tenth is left, and
+        closed by the shop."""
         body: dict[str, Any] = {
             "order_id": f"order-{number}",
             "amount": 1000 + number % 1000,
             "description": "tea",
             "method": {"channel": "alipay", "product": "qr"},
         }
+        left = number % 10 == 4
         if number % 2:
             code = self._simulator.book.new_code()
             body["method"] = {"channel": "alipay", "product": "code", "auth_code": code}
@@ -130,6 +152,10 @@ class Customer:
         if status == 409:  # an attempt that a dead server sent may still bring money
             return
         assert status in (200, 201), payment
+        if left:
+            status, told = await self.ask(f"/v1/payments/{payment['id']}/close", {}, f"x-{number}")
+            assert status in (200, 202, 409), told
+            return
         await self._scan(payment)
         if number % 3 == 0:
             path = f"/v1/payments/{payment['id']}/refunds"
@@ -144,7 +170,107 @@ class Customer:
                     assert answer.status == 200
 
 
-def settings(home: Path, database_url: str) -> tuple[Config, dict[str, str]]:
+@dataclass(kw_only=True)
+class Live:
+    """A platform of a server and a worker, with its channel, a shop and customers."""
+
+    config: Config
+    environment: dict[str, str]
+    engine: Engine
+    simulator: Simulator
+    shop: Shop
+    customer: Customer
+    server: Process
+    worker: Process
+    bought: int = 0
+
+    async def buy_while(
+        self, doing: Coroutine[Any, Any, None], *, at_least: int, at_once: int = 16
+    ) -> None:
+        """Customers buy until it is done, and so often at least."""
+        done = asyncio.create_task(doing)
+        numbers = itertools.count(self.bought)
+        enough = self.bought + at_least
+
+        async def go_on_buying() -> None:
+            for number in numbers:
+                if number >= enough and done.done():
+                    return
+                self.bought += 1
+                await self.customer.buy(number)
+
+        await asyncio.gather(*(go_on_buying() for _ in range(at_once)))
+        await done
+
+    async def end(self, *, paid_at_least: float = 0.8) -> tuple[int, int]:
+        """Let everything come to its end, and check it. How many payments and events there are."""
+        assert self.customer.turned_away.keys() <= {503}
+        await nothing_is_sending(self.engine)
+        await self.server.kill()
+        await self.worker.kill()
+        await work_until_quiet(self.engine)
+        return await check(
+            self.engine.database, self.simulator, self.shop, paid_at_least=paid_at_least
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hosts:
+    """Where each listens, and of which networks they are where these are not public; ``inside`` is
+    the command that starts a process where it belongs."""
+
+    server: str = "127.0.0.1"
+    channel: str = "127.0.0.1"
+    shop: str = "127.0.0.1"
+    networks: str = "127.0.0.0/8"
+    inside: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def live(
+    home: Path,
+    database_url: str,
+    *,
+    hosts: Hosts = Hosts(),
+    of_server: dict[str, str] | None = None,
+    of_worker: dict[str, str] | None = None,
+) -> AsyncIterator[Live]:
+    """Started, and killed at the end. The environments may be another's in part."""
+    config, environment = settings(home, database_url, hosts)
+    simulator = Simulator(credentials=new_credentials(), time_scale=60)
+    async with AsyncExitStack() as stack:
+        shop = await stack.enter_async_context(Shop().open(hosts.shop))
+        channel_url = await stack.enter_async_context(simulator.running())
+        if hosts.channel != Hosts.channel:
+            channel_url = await stack.enter_async_context(reachable(channel_url, hosts.channel))
+        engine = await stack.enter_async_context(open_engine(config))
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        key = await prepare(engine, simulator, shop, channel_url=channel_url)
+        server = Process(
+            "serve",
+            "--no-worker",
+            environment=environment | (of_server or {}),
+            inside=hosts.inside,
+        )
+        worker = Process("worker", environment=environment | (of_worker or {}), inside=hosts.inside)
+        for process in (server, worker):
+            await process.start()
+            stack.push_async_callback(process.kill)
+        yield Live(
+            config=config,
+            environment=environment,
+            engine=engine,
+            simulator=simulator,
+            shop=shop,
+            customer=Customer(session, config.base_url, key, simulator),
+            server=server,
+            worker=worker,
+        )
+
+
+def settings(
+    home: Path, database_url: str, hosts: Hosts = Hosts()
+) -> tuple[Config, dict[str, str]]:
     """A configuration, and the environment that gives a process the same one."""
     kept = {name: os.environ[name] for name in ("PATH", "LANG") if name in os.environ}
     port, seal_key = free_port(), Seal.new_key()
@@ -153,14 +279,20 @@ def settings(home: Path, database_url: str) -> tuple[Config, dict[str, str]]:
         "QIAO_HOME": str(home),
         "QIAO_DATABASE_URL": database_url,
         "QIAO_SEAL_KEYS": seal_key,
+        "QIAO_HOST": hosts.server,
         "QIAO_PORT": str(port),
+        "QIAO_WEBHOOK_NETWORKS": hosts.networks,
     }
-    return Config(
-        home=str(home), database_url=database_url, seal_keys=seal_key, port=port
-    ), environment
+    return load_config(environment), environment
 
 
-async def prepare(engine: Engine, simulator: Simulator, shop: Shop | None = None) -> str:
+async def prepare(
+    engine: Engine,
+    simulator: Simulator,
+    shop: Shop | None = None,
+    *,
+    channel_url: str | None = None,
+) -> str:
     """A merchant with an account, and an endpoint for the shop; gives the API key."""
     await add_merchant(engine, "Tea house", merchant_id=SCOPE.merchant_id)
     await engine.accounts.put(
@@ -169,7 +301,9 @@ async def prepare(engine: Engine, simulator: Simulator, shop: Shop | None = None
         live=False,
         channel="alipay",
         name="alipay",
-        settings=simulator.credentials.settings("ordinary", base_url=simulator.base_url),
+        settings=simulator.credentials.settings(
+            "ordinary", base_url=channel_url or simulator.base_url
+        ),
     )
     if shop is not None:
         await add_endpoint(engine, SCOPE, shop.url)
@@ -223,15 +357,17 @@ async def money_is_where_it_belongs(
     return payments
 
 
-async def check(database: Database, simulator: Simulator, shop: Shop) -> tuple[int, int]:
+async def check(
+    database: Database, simulator: Simulator, shop: Shop, *, paid_at_least: float = 0.8
+) -> tuple[int, int]:
     """Every fen at the channel is in the books, once, and everything was told. How many payments
-    and events there are."""
+    and events there are. Where fewer are paid than that part, it was no trial."""
     payments = await money_is_where_it_belongs(database, simulator)
     assert len(payments) == len({row["order_id"] for row in payments})
     for row in payments:
         assert row["state"] == ("paid" if row["captured_minor"] else "closed")
     paid = sum(row["state"] == "paid" for row in payments)
-    assert paid > len(payments) * 0.8
+    assert paid > len(payments) * paid_at_least
     told_paid = await database.fetch_row(
         "SELECT count(*), count(DISTINCT payment_id) AS payments FROM event"
         " WHERE type = 'payment.paid'"

@@ -53,6 +53,14 @@ class Server:
         self.ask("CREATE ROLE qiao LOGIN")
         self.ask("CREATE DATABASE qiao OWNER qiao")
 
+    def open_to(self, address: str, network: str) -> None:
+        """Listen at this machine's address too, and let that network in without a password."""
+        with (self.data / "postgresql.conf").open("a") as settings:
+            settings.write(f"listen_addresses = '127.0.0.1, {address}'\n")
+        with (self.data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} trust\n")
+        self.run("pg_ctl", "-D", str(self.data), "-s", "-w", "restart")
+
     def copy(self, primary: "Server") -> None:
         """Become a standby, from nothing."""
         source = f"{primary.address} application_name={self.name}"
