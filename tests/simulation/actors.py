@@ -17,6 +17,9 @@ from qiao.engine.payments import Order, accept, payment_now
 from qiao.engine.records import Attempt, Capture, CaptureMode, Payment, Refund, Transfer
 from qiao.engine.refunds import refund
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
+from qiao.engine.share_records import ProfitShare, ShareReturn
+from qiao.engine.share_returns import return_share
+from qiao.engine.shares import ShareLine, share
 from qiao.engine.transfers import TransferOrder, approve, request_transfer
 from qiao.testing.vault import REFUSED_PAYEE, SLOW_PAYEE
 from tests.simulation.world import Gone, Network, SimulatedWorld
@@ -24,6 +27,8 @@ from tests.simulation.world import Gone, Network, SimulatedWorld
 Result = TypeVar("Result")
 CODES = (None, None, "284561", "284561", "000000")
 """How a customer pays: by QR, by payment code, by a code that the bank declines."""
+RECEIVERS = ("anna", SLOW_PAYEE, REFUSED_PAYEE)
+"""Who may get shares: at once, later, never."""
 
 
 @dataclass
@@ -107,6 +112,7 @@ class Buyer(Asker):
         super().__init__(world, number)
         self.told = Told(amount=world.chance.randint(1, 5))
         self._mode = world.chance.choice((*CaptureMode, CaptureMode.AUTOMATIC))
+        self._shares = self._mode is CaptureMode.AUTOMATIC and world.hits(0.5)
 
     async def live(self) -> None:
         world, chance = self._world, self._world.chance
@@ -129,6 +135,8 @@ class Buyer(Asker):
             await self._close()
         for number in range(chance.choice((0, 0, 1, 2, 3))):
             self._later(self._refund(number), 40)
+        for number in range(chance.choice((0, 1, 2)) if self._shares else 0):
+            self._later(self._share(number), 40)
         await asyncio.sleep(chance.uniform(0, 90))
         await self._look()
 
@@ -153,6 +161,7 @@ class Buyer(Asker):
             description="tea",
             expires_in_seconds=self._world.chance.choice((60, 120, 600)),
             capture=self._mode,
+            profit_sharing=self._shares,
         )
         made = await self._ask(
             "accept", lambda engine, key: accept(engine, self._world.scope, order, key=key)
@@ -217,6 +226,37 @@ class Buyer(Asker):
             if given.state == "succeeded":
                 self.told.refunds_done.add(given.refund_id)
 
+    async def _share(self, number: int) -> None:
+        """Some of it goes to others; some of that comes back."""
+        world, payment_id = self._world, str(self.told.payment_id)
+        lines = [
+            ShareLine(
+                receiver_id=world.receivers[name],
+                amount_minor=world.chance.randint(1, 2),
+                description="part",
+            )
+            for name in world.chance.sample(RECEIVERS, world.chance.randint(1, 2))
+        ]
+        finish = world.hits(0.2)
+
+        async def ask(engine: Engine, key: IdempotencyKey) -> ProfitShare:
+            return await share(engine, world.scope, payment_id, lines, finish=finish, key=key)
+
+        given = await self._ask(f"share-{number}", ask)
+        if given is not None and world.hits(0.5):
+            await asyncio.sleep(world.chance.uniform(0, 30))
+            await self._give_back(given, world.chance.randint(1, len(lines)))
+
+    async def _give_back(self, given: ProfitShare, line: int) -> None:
+        minor = self._world.chance.choice((None, 1))
+
+        async def ask(engine: Engine, key: IdempotencyKey) -> ShareReturn:
+            return await return_share(
+                engine, self._world.scope, given.share_id, line, amount_minor=minor, key=key
+            )
+
+        await self._ask(f"return-{given.share_id}", ask)
+
     async def _look(self) -> None:
         merchant_id, payment_id = self._world.scope.merchant_id, str(self.told.payment_id)
         seen = await self._ask(
@@ -250,6 +290,7 @@ async def break_things(world: SimulatedWorld, seconds: float) -> None:
                 if world.routed:
                     world.branches_down = frozenset(world.chance.choice(BRANCHES))
                     world.bank.declining = dict(world.chance.choice(REFUSING))
+                world.bank.poor = world.hits(0.3)
                 world.shop_fails = world.chance.choice((0, 0.5))
                 world.notices_lost = world.chance.choice((0, 0.3, 1))
             case _:
@@ -271,7 +312,7 @@ def calm(world: SimulatedWorld) -> None:
     """Nothing goes wrong from now on."""
     world.network = Network()
     world.branches_down = frozenset()
-    world.bank.declining = {}
+    world.bank.declining, world.bank.poor = {}, False
     world.shop_fails = world.notices_lost = 0.0
     world.trouble.down = False
     world.trouble.statement_lost = world.trouble.answer_lost = 0.0

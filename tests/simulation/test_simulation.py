@@ -6,29 +6,33 @@ names it.
 
 import asyncio
 import os
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from qiao.domain.fees import Fee
-from qiao.engine.captures import captures_of
-from qiao.engine.ledger import balances, prove
 from qiao.engine.merchants import add_merchant
-from qiao.engine.payments import attempts_of, list_payments, refunds_of
-from qiao.engine.records import Payment
 from qiao.engine.routing.books import save
 from qiao.engine.routing.rules import read_rules
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.share_receivers import ReceiverOrder, bind
+from qiao.engine.subscriptions import cancel, list_subscriptions
 from qiao.engine.transfers import Policy, list_transfers, put_policy, reject
 from qiao.engine.webhooks import add_endpoint
 from qiao.testing.bank import Bank
 from qiao.testing.world import ACCOUNT_ID, SECOND_ACCOUNT_ID
-from tests.simulation.actors import Buyer, Payer, Told, break_things, by, calm
+from tests.simulation.actors import RECEIVERS, Buyer, Payer, break_things, by, calm
+from tests.simulation.disputers import Disputer
+from tests.simulation.judge import (
+    CHECKED_ABOVE_MINOR,
+    judge_payments,
+    judge_subscriptions,
+    judge_transfers,
+)
 from tests.simulation.loop import SimulatedLoop
 from tests.simulation.store import Server
+from tests.simulation.subscribers import Subscriber
 from tests.simulation.world import Process, SimulatedWorld
 
 SEEDS = int(os.environ.get("QIAO_TEST_SEEDS", "40"))
@@ -37,12 +41,10 @@ CHUNKS = -(-SEEDS // 50)
 """Each chunk has a database of its own: a proof of the books reads all that is in it."""
 BUYERS = 4
 PAYERS = 2
-CHECKED_ABOVE_MINOR = 2
+SUBSCRIBERS = 1
 SECONDS = 150.0
 CALM_SECONDS = 4 * 3600.0
 """How often workers look for jobs at the end: what is held is held for a week."""
-FINAL = frozenset({"paid", "closed"})
-COST = Fee(basis_points=2000, returned=True)
 RULES = {
     "strategy": "bandit",
     "explore_percent": 30,
@@ -119,7 +121,41 @@ class GenerousBank(Bank):
         return told
 
 
-@pytest.mark.parametrize("bank", [LyingBank, ForgetfulBank, GreedyBank, GenerousBank])
+class StingyBank(Bank):
+    """Says that everybody got their shares, and gives nobody anything."""
+
+    def _share(self, reference: str, payment: str, *asked: Any, **more: Any) -> dict[str, Any]:
+        told = super()._share(reference, payment, *asked, **more)
+        order = self._paid(payment)
+        if order is not None and reference in order.shares:
+            told = {"state": "shared", "shares": order.shares.pop(reference)}
+        return told
+
+
+class InsatiableBank(Bank):
+    """Charges an agreement again under a number of its own."""
+
+    def _charge(self, reference: str, mandate: str, *asked: Any, **more: Any) -> dict[str, Any]:
+        told = super()._charge(reference, mandate, *asked, **more)
+        if told["state"] == "paid":
+            super()._charge(f"{reference}-again", mandate, *asked, **more)
+        return told
+
+
+class ThievishBank(Bank):
+    """Takes disputed money, and does not say so."""
+
+    def _query_dispute(self, number: str) -> dict[str, Any] | None:
+        return {**self.disputes[number], "withdrawn": 0}
+
+
+BANKS = [
+    *(LyingBank, ForgetfulBank, GreedyBank, GenerousBank, StingyBank, InsatiableBank),
+    ThievishBank,
+]
+
+
+@pytest.mark.parametrize("bank", BANKS)
 def test_the_judge_is_not_deceived(server: Server, bank: type[Bank]) -> None:
     with pytest.raises(AssertionError):
         _run_some(server, bank)
@@ -174,10 +210,17 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
     await add_endpoint(first.engine, world.scope, "https://shop.invalid/")
     policy = Policy(check_above_minor=CHECKED_ABOVE_MINOR)
     await put_policy(first.engine, world.scope, "CNY", policy)
+    await _bind_receivers(first.engine, world)
     buyers = [Buyer(world, number) for number in range(BUYERS)]
     payers = [Payer(world, number) for number in range(BUYERS, BUYERS + PAYERS)]
+    first_subscriber = BUYERS + PAYERS
+    subscribers = [
+        Subscriber(world, number)
+        for number in range(first_subscriber, first_subscriber + SUBSCRIBERS)
+    ]
+    disputers = [Disputer(world, first_subscriber + SUBSCRIBERS)]
     breaking = asyncio.create_task(break_things(world, SECONDS))
-    await asyncio.gather(*(one.live() for one in (*buyers, *payers)))
+    await asyncio.gather(*(one.live() for one in (*buyers, *payers, *subscribers, *disputers)))
     await breaking
     calm(world)
     while world.tasks:
@@ -186,8 +229,9 @@ async def _life(world: SimulatedWorld) -> list[tuple[object, ...]]:
     for process in world.processes:
         await process.die()
     await world.processes[0].start()
-    await _judge_transfers(world, payers)
-    events = await _judge(world, [buyer.told for buyer in buyers])
+    await judge_transfers(world, payers)
+    await judge_subscriptions(world, subscribers)
+    events = await judge_payments(world, [buyer.told for buyer in buyers])
     await world.processes[0].die()
     return events
 
@@ -204,6 +248,12 @@ async def _begin_routing(engine: Engine, world: SimulatedWorld) -> None:
     await save(engine, world.scope, read_rules(RULES))
 
 
+async def _bind_receivers(engine: Engine, world: SimulatedWorld) -> None:
+    for name in RECEIVERS:
+        order = ReceiverOrder(number=name, channel="bank", receiver_type="person", receiver=name)
+        world.receivers[name] = (await bind(engine, world.scope, order)).receiver.receiver_id
+
+
 async def _settle(world: SimulatedWorld) -> None:
     """The bank tells everything once more, and time passes until there is nothing left to do."""
     world.poll_seconds = CALM_SECONDS
@@ -214,6 +264,8 @@ async def _settle(world: SimulatedWorld) -> None:
     for reference, order in list(world.bank.orders.items()):
         if order.state in ("paid", "held"):
             assert await world.notify(world.bank.payment_notice(reference))
+    for number in world.bank.disputes:
+        assert await world.notify(world.bank.dispute(number))
     engine = world.processes[0].engine
     for transfer in await list_transfers(engine, world.scope, limit=100):
         if transfer.state == "requested":  # whoever should have approved it has given up
@@ -222,9 +274,13 @@ async def _settle(world: SimulatedWorld) -> None:
                 by(world.scope, "checker"),
                 transfer.transfer_id,
             )
+    for subscription in await list_subscriptions(engine, world.scope, limit=100):
+        if subscription.state == "paused":  # whoever should have resumed it has given up
+            await cancel(engine, world.scope, subscription.subscription_id)
     world.bank.slow = False
     for reference in world.bank.payouts:
         world.bank.arrive(reference)
+    world.bank.deliver_shares()
     database = engine.database
     for _ in range(100):
         jobs = "SELECT count(*) FROM job WHERE merchant_id = $1"
@@ -232,107 +288,3 @@ async def _settle(world: SimulatedWorld) -> None:
             return
         await asyncio.sleep(CALM_SECONDS)
     raise AssertionError("there is no end to the jobs")
-
-
-async def _judge(world: SimulatedWorld, orders: list[Told]) -> list[tuple[object, ...]]:
-    engine, scope = world.processes[0].engine, world.scope
-    payments = {one.payment_id: one for one in await list_payments(engine, scope, limit=100)}
-    assert not (await prove(engine.database)).mistakes
-    events = await engine.database.fetch(
-        "SELECT event_id, type, payment_id, data FROM event WHERE merchant_id = $1"
-        " ORDER BY event_id",
-        scope.merchant_id,
-    )
-    for payment in payments.values():
-        assert payment.state in FINAL
-        assert payment.refunded_minor <= payment.captured_minor <= payment.amount_minor
-        captures = await captures_of(engine, payment)
-        assert all(one.state in ("succeeded", "failed") for one in captures)
-        assert len([one for one in captures if one.state == "succeeded"]) <= 1
-        counts = Counter(row["type"] for row in events if row["payment_id"] == payment.payment_id)
-        assert counts["payment.created"] == 1
-        assert counts["payment.paid"] == (payment.state == "paid")
-        assert counts["payment.closed"] == (payment.state == "closed")
-        attempts, refunds = await attempts_of(engine, payment), await refunds_of(engine, payment)
-        known = [one.reference for one in attempts]
-        taken = [o.capture for o in world.bank.orders.values() if o.capture]
-        assert {
-            (one.reference, one.amount_minor) for one in captures if one.state == "succeeded"
-        } == {one for one in taken if one[0] in {capture.reference for capture in captures}}
-        at_bank = [world.bank.orders[one] for one in known if one in world.bank.orders]
-        kept = sum(order.left for order in at_bank if order.state == "paid")
-        assert kept == payment.captured_minor - payment.refunded_minor
-        given = {name: minor for order in at_bank for name, minor in order.refunds.items()}
-        done = {one.reference: one.amount_minor for one in refunds if one.state == "succeeded"}
-        assert given == done
-        assert all(one.state in ("succeeded", "failed") for one in refunds)
-    for told in orders:
-        await _judge_promises(world, told, payments)
-    assert set(world.webhooks) == {row["event_id"] for row in events}
-    assert all(len(bodies) == 1 for bodies in world.webhooks.values())
-    assert all(one.state != "held" for one in world.bank.orders.values())
-    books = {one.account: one.balance_minor for one in await balances(engine, scope)}
-    paid = {name: one for name, one in world.bank.orders.items() if one.state == "paid"}
-    transfers = await list_transfers(engine, scope, limit=100)
-    out = [one for one in transfers if one.state == "succeeded"]
-    total, costs = 0, await _costs(world, payments)
-    for account_id in (ACCOUNT_ID, SECOND_ACCOUNT_ID):
-        here = sum(one.left for name, one in paid.items() if world.account_of(name) == account_id)
-        here -= sum(one.amount_minor for one in out if one.account_id == account_id)
-        cost = costs if account_id == ACCOUNT_ID else 0
-        assert books.get(f"channel_receivable:{account_id}", 0) == here - cost
-        total += here
-    assert books.get("channel_fees", 0) == costs
-    assert books.get("merchant_payable", 0) == total
-    assert not books.get("transfers_in_transit")
-    return [(row["type"], row["data"]["amount"]) for row in events]
-
-
-async def _costs(world: SimulatedWorld, payments: dict[str, Payment]) -> int:
-    """What the first account keeps of the payments that it took."""
-    kept = 0
-    for payment in payments.values():
-        attempts = await attempts_of(world.processes[0].engine, payment)
-        [account] = [one.account_id for one in attempts if one.state == "succeeded"] or [""]
-        if world.routed and account == ACCOUNT_ID:
-            whole = COST.of(payment.captured_minor)
-            kept += whole - COST.returned_minor(
-                whole, payment.captured_minor, payment.refunded_minor
-            )
-    return kept
-
-
-async def _judge_transfers(world: SimulatedWorld, payers: list[Payer]) -> None:
-    """Each is at the bank at most once, by two people, and what was told of it has stayed true."""
-    found = await list_transfers(world.processes[0].engine, world.scope, limit=100)
-    transfers = {one.transfer_id: one for one in found}
-    known = {one.reference: one for one in found}
-    assert set(world.bank.payouts) <= set(known)
-    for reference, payout in world.bank.payouts.items():
-        transfer = known[reference]
-        assert payout.amount == transfer.amount_minor
-        assert transfer.state == ("succeeded" if payout.state == "paid" else "failed")
-        if transfer.amount_minor > CHECKED_ABOVE_MINOR:
-            assert (transfer.requested_by, transfer.decided_by) == ("maker", "checker")
-    for transfer in found:
-        assert transfer.state in ("succeeded", "failed", "rejected")
-        assert (transfer.state == "succeeded") <= (transfer.reference in world.bank.payouts)
-    for payer in payers:
-        for transfer_id, state in payer.told.items():
-            if state in ("succeeded", "failed"):
-                assert transfers[transfer_id].state == state
-
-
-async def _judge_promises(world: SimulatedWorld, told: Told, payments: dict[str, Payment]) -> None:
-    """What was acknowledged is there, and what was final has stayed so."""
-    if told.payment_id is None:
-        return
-    payment = payments[told.payment_id]
-    assert payment.amount_minor == told.amount
-    assert FINAL.intersection(told.states) <= {payment.state}
-    captures = await captures_of(world.processes[0].engine, payment)
-    amounts = {one.capture_id: one.amount_minor for one in captures}
-    assert told.captures.items() <= amounts.items()
-    refunds = {one.refund_id: one for one in await refunds_of(world.processes[0].engine, payment)}
-    assert {name: refunds[name].amount_minor for name in told.refunds} == told.refunds
-    assert all(refunds[name].state == "succeeded" for name in told.refunds_done)

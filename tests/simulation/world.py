@@ -20,6 +20,7 @@ from qiao.store.clock import DatabaseClock
 from qiao.store.errors import StoreUnavailable
 from qiao.store.outbox import Worker
 from qiao.testing.bank import BANK, Bank
+from qiao.testing.world import ACCOUNT_ID
 from qiao.transport.drive import AnswerLost, ConnectFailed, exchange
 from tests.simulation.store import Died, Server, SimulatedDatabase, Trouble
 
@@ -196,6 +197,8 @@ class SimulatedWorld:
     """With two accounts at the bank, and rules that fail over from one to the other."""
     branches_down: frozenset[str] = frozenset()
     """Branches of the bank that nobody can connect to."""
+    receivers: dict[str, str] = field(default_factory=dict)
+    """The ids of who may get shares, by their names at the bank."""
     processes: list[Process] = field(default_factory=list)
     webhooks: dict[str, set[bytes]] = field(default_factory=dict)
     shop_fails: float = 0.0
@@ -243,7 +246,14 @@ class SimulatedWorld:
     async def notify(self, notice: HttpMessage) -> bool:
         """Whether some process acknowledged it."""
         merchant_id = self.scope.merchant_id
-        account_id = self.account_of(msgspec.json.decode(notice.body)["reference"])
+        told = msgspec.json.decode(notice.body)
+        match told["about"]:
+            case "mandate":  # at the first account, whoever charges it
+                account_id = ACCOUNT_ID
+            case "dispute":
+                account_id = self.account_of(self.bank.disputes[told["number"]]["payment"])
+            case _:
+                account_id = self.account_of(told["reference"])
         try:
             reply = await self.process().call(
                 lambda engine: receive(engine, merchant_id, account_id, notice)

@@ -326,7 +326,7 @@ class Bank:
         return self.disputes.get(number)
 
     def _reply(self, number: str, text: str, *, state: str = "under_review") -> dict[str, Any]:
-        if self.disputes[number]["state"] == "closed":
+        if self.disputes[number]["state"] in ("closed", "won", "lost"):
             return {"state": "refused"}
         self.answers.append((number, text))
         self.disputes[number] |= {"state": state, "due_by": None}
