@@ -1,5 +1,6 @@
 """What becomes of a payment's cost: with more payments, more processes, and under too much."""
 
+import asyncio
 from contextlib import AsyncExitStack
 from statistics import median
 
@@ -12,6 +13,7 @@ from bench.requests import creates, notifications
 from bench.statements import FILL, FILLED_TABLES
 from bench.world import QIAO, World
 from qiao.bootstrap.serving import listen
+from qiao.store.database import open_database
 
 PROCESSES = 4
 OVERLOAD = 10
@@ -19,6 +21,7 @@ OVERLOAD_CONNECTIONS = 600
 CAPACITY_COUNT = 200
 """From fewer requests nothing is learnt of a capacity: connecting takes most of their time."""
 FILL_AT_ONCE = 20_000
+FILLERS = 2
 
 
 async def measure_growth(
@@ -26,13 +29,7 @@ async def measure_growth(
 ) -> Result:
     """The processor's time for a payment, PostgreSQL's included, before and after so many."""
     before = await _cost(world, postgres_pid, rounds, count)
-    for first in range(0, payments, FILL_AT_ONCE):
-        last = min(first + FILL_AT_ONCE, payments) - 1
-        await world.engine.database.execute(
-            FILL, world.scope.merchant_id, world.account_id, first, last
-        )
-    for table in FILLED_TABLES:
-        await world.engine.database.execute(f"VACUUM ANALYZE {table}")
+    await _fill(world, payments)
     after = await _cost(world, postgres_pid, rounds, count)
     return Result(
         name=f"a payment after {payments:,} others: CPU",
@@ -42,6 +39,22 @@ async def measure_growth(
         ratio=before / after,
         goal=0.87,  # 15 % more at most
     )
+
+
+async def _fill(world: World, payments: int) -> None:
+    """Put them into the tables, as long as it takes, and have PostgreSQL look after these."""
+    url = world.environment["QIAO_DATABASE_URL"]
+    firsts = iter(range(0, payments, FILL_AT_ONCE))
+    async with open_database(url, max_size=FILLERS, patient=True) as database:
+
+        async def fill() -> None:
+            for first in firsts:
+                last = min(first + FILL_AT_ONCE, payments) - 1
+                await database.execute(FILL, world.scope.merchant_id, world.account_id, first, last)
+
+        await asyncio.gather(*(fill() for _ in range(FILLERS)))
+        for table in FILLED_TABLES:
+            await database.execute(f"VACUUM ANALYZE {table}")
 
 
 async def _cost(world: World, postgres_pid: int, rounds: int, count: int) -> float:
