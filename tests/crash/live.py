@@ -27,7 +27,7 @@ from qiao.engine.runtime import Engine, Scope
 from qiao.engine.webhooks import add_endpoint
 from qiao.simulators.alipay import Simulator, new_credentials
 from qiao.simulators.alipay.book import State
-from qiao.store.database import Database
+from qiao.store.database import Database, open_database
 from qiao.store.outbox import Worker
 from qiao.testing.servers import free_port
 from qiao.testing.world import Clock
@@ -209,9 +209,9 @@ class Live:
         await self.server.kill()
         await self.worker.kill()
         await work_until_quiet(self.engine)
-        return await check(
-            self.engine.database, self.simulator, self.shop, paid_at_least=paid_at_least
-        )
+        url = str(self.config.database_url)
+        async with open_database(url, min_size=1, max_size=2, patient=True) as database:
+            return await check(database, self.simulator, self.shop, paid_at_least=paid_at_least)
 
 
 @dataclass(frozen=True, kw_only=True)

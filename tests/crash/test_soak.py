@@ -3,27 +3,13 @@ memory does not grow.
 """
 
 import asyncio
-import itertools
 import os
 import time
 from pathlib import Path
 
-import aiohttp
 import uvloop
 
-from qiao.bootstrap.engine import open_engine
-from qiao.simulators.alipay import Simulator, new_credentials
-from qiao.store.database import open_database
-from tests.crash.live import (
-    Customer,
-    Process,
-    Shop,
-    check,
-    nothing_is_sending,
-    prepare,
-    settings,
-    work_until_quiet,
-)
+from tests.crash.live import Live, Process, live
 
 PAYMENTS = int(os.environ.get("QIAO_TEST_SOAK", "600"))
 AT_ONCE = 32
@@ -41,46 +27,26 @@ def test_many_payments_by_processes_that_never_end(tmp_path: Path, postgres_url:
 
 
 async def _pay(tmp_path: Path, postgres_url: str) -> None:
-    config, environment = settings(tmp_path, postgres_url)
-    simulator = Simulator(credentials=new_credentials(), time_scale=60)
-    async with (
-        Shop().open() as shop,
-        simulator.running(),
-        open_engine(config) as engine,
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=AT_ONCE)) as session,
-    ):
-        key = await prepare(engine, simulator, shop)
-        processes = {
-            "server": Process("serve", "--no-worker", environment=environment),
-            "worker": Process("worker", environment=environment),
-        }
-        for process in processes.values():
-            await process.start()
-        customer = Customer(session, config.base_url, key, simulator)
-        numbers = itertools.count()
-        begun, seen = time.monotonic(), {}
-
-        async def go_on_buying() -> None:
-            for number in numbers:
-                if number >= PAYMENTS:
-                    return
-                await customer.buy(number)
-                if number and number % max(1, PAYMENTS // REPORTS) == 0:
-                    seen[number] = {n: one.resident_kilobytes() for n, one in processes.items()}
-                    print(f"{number} after {time.monotonic() - begun:.0f} s: {seen[number]} kB")
-
-        await asyncio.gather(*(go_on_buying() for _ in range(AT_ONCE)))
-        await nothing_is_sending(engine)
-        last = {name: one.resident_kilobytes() for name, one in processes.items()}
-        for process in processes.values():
-            await process.kill()
-        await work_until_quiet(engine)
-    async with open_database(postgres_url, min_size=1, max_size=2, patient=True) as database:
-        payments, events = await check(database, simulator, shop)
+    begun = time.monotonic()
+    async with live(tmp_path, postgres_url) as platform:
+        memory: list[dict[str, int]] = []
+        await platform.buy_while(_watch(platform, memory), at_least=PAYMENTS, at_once=AT_ONCE)
+        payments, events = await platform.end()
     assert payments == PAYMENTS
-    warm = seen[min(number for number in seen if number >= PAYMENTS * WARM)]
+    warm, last = memory[int(REPORTS * WARM) - 1], memory[-1]
     growth = {name: last[name] / warm[name] - 1 for name in last}
     seconds = time.monotonic() - begun
     print(f"{payments} payments, {events} events in {seconds:.0f} s, memory {growth}")
     for name, grown in growth.items():
         assert grown < MAX_GROWTH or last[name] - warm[name] < MIN_COMPARED_MEGABYTES * 1024
+
+
+async def _watch(platform: Live, memory: list[dict[str, int]]) -> None:
+    """Note the memory of both, whenever another part of the payments was begun."""
+    begun = time.monotonic()
+    processes: dict[str, Process] = {"server": platform.server, "worker": platform.worker}
+    for part in range(1, REPORTS + 1):
+        while platform.bought < PAYMENTS * part // REPORTS:
+            await asyncio.sleep(0.02)
+        memory.append({name: one.resident_kilobytes() for name, one in processes.items()})
+        print(f"{platform.bought} after {time.monotonic() - begun:.0f} s: {memory[-1]} kB")
