@@ -136,8 +136,8 @@ class Customer:
             await asyncio.sleep(0.1)
 
     async def buy(self, number: int) -> None:
-        """By payment code, or by QR code; every third gives a part back. Every tenth is left, and
-        closed by the shop."""
+        """By payment code, or by QR code; every third gives a part back. About every fifth the
+        channel is asked. Every tenth is left, and closed by the shop."""
         body: dict[str, Any] = {
             "order_id": f"order-{number}",
             "amount": 1000 + number % 1000,
@@ -152,14 +152,18 @@ class Customer:
         if status == 409:  # an attempt that a dead server sent may still bring money
             return
         assert status in (200, 201), payment
+        address = f"/v1/payments/{payment['id']}"
+        if number % 5 == 1:
+            status, told = await self.ask(f"{address}/query", {}, f"query-{number}")
+            assert status == 200, told
         if left:
-            status, told = await self.ask(f"/v1/payments/{payment['id']}/close", {}, f"x-{number}")
+            status, told = await self.ask(f"{address}/close", {}, f"close-{number}")
             assert status in (200, 202, 409), told
             return
         await self._scan(payment)
         if number % 3 == 0:
-            path = f"/v1/payments/{payment['id']}/refunds"
-            status, told = await self.ask(path, {"amount": REFUNDED_MINOR}, f"refund-{number}")
+            body = {"amount": REFUNDED_MINOR}
+            status, told = await self.ask(f"{address}/refunds", body, f"refund-{number}")
             assert status in (201, 409), told  # 409: not paid yet
 
     async def _scan(self, payment: dict[str, Any]) -> None:

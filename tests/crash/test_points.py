@@ -21,7 +21,7 @@ from qiao.simulators.kit.faults import Fault, FaultKind, FaultPlan
 from tests.crash.live import Process, live
 from tests.crash.relay import Point, Relay
 
-EVERY = int(os.environ.get("QIAO_TEST_POINTS_EVERY", "12"))
+EVERY = int(os.environ.get("QIAO_TEST_POINTS_EVERY", "13"))
 """Of the points; 1 tries them all and takes some minutes."""
 FIRST = 60
 """Payments from which it is learnt which points there are."""
