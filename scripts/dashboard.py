@@ -76,6 +76,9 @@ PANELS: list[tuple[str, str, list[tuple[str, str]]]] = [
         ("histogram_quantile(0.95, sum by (route, method, le) "
          "(rate(qiao_http_request_seconds_bucket[$__rate_interval])))", "{{method}} {{route}}"),
     ]),
+    ("Cashier's pages that are open", "short", [
+        ("qiao_http_streams_open", "{{instance}}"),
+    ]),
     ("Database connections", "short", [
         ("sum by (instance, state) (qiao_database_connections)", "{{instance}} {{state}}"),
         ("sum by (instance) (qiao_database_connections_limit)", "{{instance}} limit"),

@@ -147,6 +147,7 @@ async def serving(
             yield url
         finally:
             doors.protection.draining = True
+            doors.doors.watchers.end()
             await server.drain(drain_seconds)
 
 

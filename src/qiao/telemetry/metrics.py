@@ -55,6 +55,7 @@ HTTP_SECONDS = _histogram(
     "route",
     "method",
 )
+STREAMS_OPEN = _gauge("qiao_http_streams_open", "Open pages that hear of their payment.")
 
 PAYMENTS = _counter(
     "qiao_payments",

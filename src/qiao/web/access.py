@@ -13,6 +13,7 @@ from qiao.engine.actors import Actor
 from qiao.engine.key_policy import KeyPolicy, KeyScope
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine, Scope
+from qiao.engine.watching import Watchers
 from qiao.web.limits import Limits, Taken, note_rate
 from qiao.web.problems import Refused
 from qiao.web.signatures import Signatures
@@ -29,6 +30,7 @@ class Doors:
 
     engine: Engine
     keys: ApiKeys
+    watchers: Watchers
     limits: Limits = field(default_factory=Limits)
     signatures: Signatures = field(default_factory=Signatures)
 

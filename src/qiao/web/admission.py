@@ -15,6 +15,7 @@ class Kind(IntEnum):
     """What a request is about, by what is lost when it is refused; the last counts most."""
 
     LIST = 0
+    """A list, or what has become of a payment that somebody watches: it is asked for again."""
     CREATE = 1
     """A new order or attempt, and the cashier's pages: the customer can try again."""
     ACT = 2
@@ -30,10 +31,17 @@ UNLIMITED_PATHS: Final = ("/health", "/livez", "/readyz", "/metrics")
 """What watches this server must hear from it just when it is busy."""
 
 
+def is_stream(path: str) -> bool:
+    """Whether the answer goes on for as long as somebody looks at a page."""
+    return path.startswith("/cashier/") and path.endswith("/events")
+
+
 def kind_of(method: str, path: str) -> Kind | None:
     """None for what is always let in."""
     if path in UNLIMITED_PATHS:
         return None
+    if path.startswith("/cashier/") and path.endswith(("/events", "/state")):
+        return Kind.LIST  # a page that waits asks again
     parts = path.strip("/").split("/")
     if parts[0] == "notify":
         return Kind.NOTIFY

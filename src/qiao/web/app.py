@@ -22,6 +22,7 @@ from litestar.types import (
 
 from qiao.engine.merchants import ApiKeys
 from qiao.engine.runtime import Engine
+from qiao.engine.watching import Watchers
 from qiao.web.access import Doors, provide_engine, provide_merchant, require_key
 from qiao.web.api.agreements import agreements
 from qiao.web.api.audit import audit
@@ -68,6 +69,7 @@ class Application(Litestar):
     Around both stand what bounds a request, and around that what is noted of each.
     """
 
+    doors: Doors
     protection: Protection
     quick: QuickDoors | None
 
@@ -108,7 +110,12 @@ def create_app(
 
     Without ``quick`` the framework answers everything; what it answers is the same.
     """
-    doors = Doors(engine=engine, keys=ApiKeys(engine), limits=limits or Limits())
+    doors = Doors(
+        engine=engine,
+        keys=ApiKeys(engine),
+        watchers=Watchers(engine.database),
+        limits=limits or Limits(),
+    )
     merchants_own = Router(
         "/",
         route_handlers=[
@@ -139,6 +146,7 @@ def create_app(
         on_shutdown=[doors.keys.finish],
         logging_config=None,
     )
+    application.doors = doors
     application.quick = QuickDoors(doors) if quick else None
     application.protection = Protection(application.answer, slots=max_requests)
     return application

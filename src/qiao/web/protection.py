@@ -13,7 +13,7 @@ import msgspec
 
 from qiao.domain.deadlines import deadline
 from qiao.telemetry import metrics
-from qiao.web.admission import Admission, Kind, kind_of
+from qiao.web.admission import Admission, Kind, is_stream, kind_of
 from qiao.web.limits import rate_headers
 from qiao.web.observed import method_label
 from qiao.web.problems import Problem, problem
@@ -28,6 +28,8 @@ BUDGET_SECONDS: Final = 30.0
 BODY_SECONDS: Final = 10.0
 MAX_KEPT_BYTES: Final = 256 * 1024
 """A longer body goes on to the application, which refuses it."""
+MAX_STREAMS: Final = 1024
+"""Of the connections that a process takes, a quarter."""
 RETRY_AFTER_SECONDS: Final = {Kind.LIST: 5, Kind.CREATE: 2, Kind.ACT: 1, Kind.NOTIFY: 1}
 
 SAME_KEY: Final = "with the same Idempotency-Key"
@@ -64,6 +66,7 @@ class Protection:
 
     def __init__(self, app: App, *, slots: int, budget_seconds: float = BUDGET_SECONDS) -> None:
         self._app = app
+        self._streams = 0
         self._admission = Admission(slots=slots)
         self._budget_seconds = budget_seconds
         self._coming: Counter[Kind] = Counter()
@@ -97,6 +100,9 @@ class Protection:
                     message["headers"] = [*message["headers"], *more]
             await send(message)
 
+        if is_stream(scope["path"]):
+            await self._stream(scope, receive, send_on)
+            return
         try:
             seconds = self._seconds(scope)
         except ValueError:
@@ -104,6 +110,34 @@ class Protection:
             return
         with deadline(seconds):
             await self._serve(scope, receive, send_on, seconds)
+
+    async def _stream(self, scope: Message, receive: Receive, send: Send) -> None:
+        """It takes a slot until it begins; then it is one of so many, and takes its time."""
+        if self._streams >= MAX_STREAMS or not await self._admission.enter(Kind.LIST):
+            retry_after = str(RETRY_AFTER_SECONDS[Kind.LIST]).encode()
+            await _refuse(send, OVERLOADED, (b"retry-after", retry_after))
+            return
+        begun = False
+
+        def begin() -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                self._admission.leave()
+
+        async def send_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                begin()
+            await send(message)
+
+        self._streams += 1
+        metrics.STREAMS_OPEN.inc()
+        try:
+            await self._app(scope, receive, send_on)
+        finally:
+            self._streams -= 1
+            metrics.STREAMS_OPEN.dec()
+            begin()
 
     def _seconds(self, scope: Message) -> float:
         for name, value in scope["headers"]:

@@ -140,6 +140,18 @@ SELECT * FROM attempt WHERE merchant_id = $1 AND attempt_id = $2;
 -- name: attempt_of_reference
 SELECT * FROM attempt WHERE merchant_id = $1 AND reference = $2;
 
+-- name: versions
+-- What of these payments a customer's page shows: $1 merchants, $2 payments.
+SELECT p.merchant_id, p.payment_id, p.state, p.refunded_minor,
+       last.attempt_id, last.state AS attempt_state
+FROM unnest($1::text[], $2::text[]) AS watched (merchant_id, payment_id)
+JOIN payment p ON p.merchant_id = watched.merchant_id AND p.payment_id = watched.payment_id
+LEFT JOIN LATERAL (
+  SELECT a.attempt_id, a.state FROM attempt a
+  WHERE a.merchant_id = p.merchant_id AND a.payment_id = p.payment_id
+  ORDER BY a.attempt_id DESC LIMIT 1
+) last ON true;
+
 -- name: attempts_of_payment
 SELECT * FROM attempt WHERE merchant_id = $1 AND payment_id = $2 ORDER BY attempt_id;
 

@@ -1,6 +1,5 @@
 """The cashier's addresses. The token in them is all that a customer needs, and is secret."""
 
-import asyncio
 import hmac
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -25,7 +24,8 @@ from qiao.engine.payments import attempts_of, payment_now
 from qiao.engine.records import Attempt, CaptureMode, Payment
 from qiao.engine.routing.choosing import choose
 from qiao.engine.runtime import Engine, Scope
-from qiao.web.access import TheEngine
+from qiao.engine.watching import version_of
+from qiao.web.access import TheEngine, doors_of
 from qiao.web.cashier import devices
 from qiao.web.cashier.pages import (
     View,
@@ -40,9 +40,10 @@ from qiao.web.cashier.texts import FAILURES
 log = structlog.get_logger(__name__)
 AnyRequest = Request[Any, Any, Any]
 BASE = "/cashier/{merchant_id:str}/{payment_id:str}/{token:str}"
-EVENT_SECONDS = 1.0
-EVENTS_AT_MOST = 600
-"""A stream ends after so many looks; the browser opens another."""
+PING_SECONDS = 20.0
+"""So often something goes over an open stream, so that nobody on the way takes it for dead."""
+PINGS_AT_MOST = 30
+"""Then it ends; the browser opens another."""
 FAILED = frozenset({AttemptState.DECLINED, AttemptState.NOT_SENT})
 ICON = (
     b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" '
@@ -73,13 +74,6 @@ def _language(request: AnyRequest, chosen: str | None = None) -> str:
 
 def _address(payment: Payment) -> str:
     return f"/cashier/{payment.merchant_id}/{payment.payment_id}/{payment.cashier_token}"
-
-
-def _version(payment: Payment, attempts: list[Attempt]) -> str:
-    last = attempts[-1] if attempts else None
-    return f"{payment.state}-{payment.refunded_minor}" + (
-        f"-{last.attempt_id}-{last.state}" if last else ""
-    )
 
 
 @get(BASE, include_in_schema=False)
@@ -134,7 +128,7 @@ async def page(
         on_phone=environment is not devices.Environment.DESKTOP,
         live=payment.live,
         refunded=0 < payment.captured_minor == payment.refunded_minor,
-        version=_version(payment, attempts),
+        version=version_of(payment, attempts),
         now=now,
         expires_at=payment.expires_at,
         return_url=payment.return_url,
@@ -326,7 +320,7 @@ async def state(
         payment = await _find(engine, merchant_id, payment_id, token)
     except _NoSuchOrder:
         return Response({"version": ""}, status_code=404)
-    version = _version(payment, await attempts_of(engine, payment))
+    version = version_of(payment, await attempts_of(engine, payment))
     return Response({"version": version}, headers={"cache-control": "no-store"})
 
 
@@ -335,22 +329,27 @@ async def events(
     merchant_id: FromPath[str],
     payment_id: FromPath[str],
     token: FromPath[str],
+    request: AnyRequest,
     engine: TheEngine,
-) -> ServerSentEvent:
-    """The version of the page as it changes."""
+) -> Response[Any]:
+    """The version of the page, now and as it changes."""
+    try:
+        payment = await _find(engine, merchant_id, payment_id, token)
+    except _NoSuchOrder:
+        return Response(b"", status_code=404)
+    version = version_of(payment, await attempts_of(engine, payment))
+    watchers = doors_of(request).watchers
 
     async def stream() -> AsyncIterator[ServerSentEventMessage]:
-        told = None
-        for _ in range(EVENTS_AT_MOST):
-            try:
-                payment = await _find(engine, merchant_id, payment_id, token)
-            except _NoSuchOrder:
-                return
-            version = _version(payment, await attempts_of(engine, payment))
-            if version != told:
-                told = version
-                yield ServerSentEventMessage(event="version", data=version)
-            await asyncio.sleep(EVENT_SECONDS)
+        yield ServerSentEventMessage(event="version", data=version)
+        with watchers.watch(payment, version) as watch:
+            pings = 0
+            while pings < PINGS_AT_MOST and not watch.over:
+                if await watch.changes(PING_SECONDS):
+                    yield ServerSentEventMessage(event="version", data=watch.version)
+                else:
+                    pings += 1
+                    yield ServerSentEventMessage(data=None, comment="")
 
     return ServerSentEvent(stream(), headers={"cache-control": "no-store"})
 
