@@ -7,16 +7,18 @@ turned away by the application.
 from collections.abc import Callable
 from typing import TypeAlias
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
+
+from qiao.bootstrap.patience import PatientProtocol
 
 Refuse: TypeAlias = Callable[[str, str], bytes | None]
 """From method and path, the whole answer when there is no room for such a request just now."""
 
 
-def refusing(refuse: Refuse) -> type[HttpToolsProtocol]:
-    """uvicorn's protocol, but that it writes the refusal itself."""
+def refusing(refuse: Refuse) -> type[PatientProtocol]:
+    """The protocol of the doors, which writes the refusal itself."""
 
-    class RefusingProtocol(HttpToolsProtocol):
+    class RefusingProtocol(PatientProtocol):
         _refused = False
 
         def on_headers_complete(self) -> None:
@@ -24,6 +26,7 @@ def refusing(refuse: Refuse) -> type[HttpToolsProtocol]:
             if refusal is None:
                 super().on_headers_complete()
                 return
+            self._head_is_there()
             self._refused = True
             self.transport.write(refusal)
 

@@ -13,6 +13,7 @@ import uvicorn
 from litestar import Litestar
 
 from qiao.bootstrap.config import Config
+from qiao.bootstrap.patience import PatientProtocol
 from qiao.bootstrap.refusing import refusing
 from qiao.domain.errors import InvalidInput
 from qiao.engine.jobs import WEBHOOK_KINDS, handlers, keep_house
@@ -158,7 +159,8 @@ async def showing(readiness: Readiness, config: Config) -> AsyncIterator[str | N
         yield None
         return
     listener = listen(config.metrics_host, config.metrics_port, field="metrics_port")
-    server = _Server(_settings(create_operators_app(readiness), proxy_headers=False))
+    app = create_operators_app(readiness)
+    server = _Server(_settings(app, http=PatientProtocol, proxy_headers=False))
     async with _running(server, listener) as url:
         yield url
 
