@@ -13,6 +13,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 HEAD_SECONDS: Final = 10.0
 """From the connection, or the first byte of a head, to its end."""
 MAX_HEAD_BYTES: Final = 64 * 1024
+"""Beyond the first piece that is read of it."""
 READ_SECONDS: Final = 30.0
 """How long a client may leave unread what was sent."""
 END: Final = b"connection: close\r\ncontent-length: 0\r\n\r\n"
@@ -39,17 +40,19 @@ class PatientProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        goes_on = self._in_head
         super().data_received(data)
         if not self._in_head:
             return
-        self._head_bytes += len(data)
+        # Of a piece in which a head begins, the most may be the body before it.
+        self._head_bytes = self._head_bytes + len(data) if goes_on else 0
         if self._head_bytes > MAX_HEAD_BYTES:
             self._end(TOO_LARGE)
         elif self._head_timer is None:
             self._expect_head()
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes = True, 0
+        self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:

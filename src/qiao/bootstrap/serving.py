@@ -147,8 +147,7 @@ async def serving(
         try:
             yield url
         finally:
-            doors.protection.draining = True
-            doors.doors.watchers.end()
+            doors.drain()
             await server.drain(drain_seconds)
 
 

@@ -84,6 +84,11 @@ class Application(Litestar):
         else:
             await super().__call__(scope, receive, send)
 
+    def drain(self) -> None:
+        """Ask clients to let go of us, and let go of those who only watch."""
+        self.protection.draining = True
+        self.doors.watchers.end()
+
     @cached_property
     def _observed(self) -> ASGIApp:
         return observed(cast("Any", self.protection))

@@ -113,9 +113,12 @@ class Protection:
 
     async def _stream(self, scope: Message, receive: Receive, send: Send) -> None:
         """It takes a slot until it begins; then it is one of so many, and takes its time."""
-        if self._streams >= MAX_STREAMS or not await self._admission.enter(Kind.LIST):
-            retry_after = str(RETRY_AFTER_SECONDS[Kind.LIST]).encode()
-            await _refuse(send, OVERLOADED, (b"retry-after", retry_after))
+        if not await self._admission.enter(Kind.LIST):
+            await _refuse_overloaded(send, Kind.LIST)
+            return
+        if self._streams >= MAX_STREAMS:
+            self._admission.leave()
+            await _refuse_overloaded(send, Kind.LIST)
             return
         begun = False
 
@@ -161,8 +164,7 @@ class Protection:
                 await _refuse(send, TOO_SLOW, (b"connection", b"close"))
                 return
         if not await self._admission.enter(kind):
-            retry_after = str(RETRY_AFTER_SECONDS[kind]).encode()
-            await _refuse(send, OVERLOADED, (b"retry-after", retry_after))
+            await _refuse_overloaded(send, kind)
             return
         try:
             await self._app(scope, receive, send)
@@ -187,6 +189,11 @@ async def _with_body(receive: Receive) -> Receive:
         return kept.popleft() if kept else await receive()
 
     return replay
+
+
+async def _refuse_overloaded(send: Send, kind: Kind) -> None:
+    retry_after = str(RETRY_AFTER_SECONDS[kind]).encode()
+    await _refuse(send, OVERLOADED, (b"retry-after", retry_after))
 
 
 async def _refuse(send: Send, told: Problem, *more: tuple[bytes, bytes]) -> None:
