@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from qiao.bootstrap.serving import listen, serving
+from qiao.engine.bulkheads import Bulkheads
 from qiao.engine.merchants import issue_api_key
 from qiao.testing.world import ACCOUNT_ID, World
 from qiao.web.admission import Admission, Kind, kind_of
@@ -112,6 +113,28 @@ async def served(world: World, **more: object) -> AsyncIterator[httpx.AsyncClien
             base_url=url, headers=headers, trust_env=False, timeout=60, limits=limits
         ) as client:
             yield client
+
+
+async def test_a_channel_that_hangs_leaves_room_for_others(world: World) -> None:
+    channel = Channel(world)
+    world.engine = replace(world.engine, transport=channel, bulkheads=Bulkheads(waiting=8))
+    async with served(world, max_requests=16) as api:
+        orders = [
+            asyncio.ensure_future(api.post("/v1/payments", json={"order_id": f"h-{n}", **ORDER}))
+            for n in range(20)
+        ]
+        async with asyncio.timeout(60):
+            while channel.held < 8 or sum(one.done() for one in orders) < 12:
+                await asyncio.sleep(0.01)
+        refused = [one.result() for one in orders if one.done()]
+        assert {one.status_code for one in refused} == {503}
+        assert {one.json()["code"] for one in refused} <= {"no_route", "overloaded"}
+        assert all(int(one.headers["retry-after"]) >= 1 for one in refused)
+        other = {"order_id": "other", "amount": 1000, "description": "tea"}
+        assert (await api.post("/v1/payments", json=other)).status_code == 201
+        channel.go.set()
+        served_all = await asyncio.gather(*orders)
+    assert sum(one.status_code == 201 for one in served_all) == 8
 
 
 async def test_a_flood_of_orders_leaves_room_for_notifications_and_refunds(world: World) -> None:

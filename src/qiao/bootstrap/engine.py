@@ -7,6 +7,7 @@ from pathlib import Path
 
 from qiao.bootstrap.config import Config, load_seal
 from qiao.engine.accounts import Accounts, installed_channels
+from qiao.engine.bulkheads import Bulkheads
 from qiao.engine.runtime import Engine, Wake
 from qiao.store.clock import DatabaseClock
 from qiao.store.database import open_database
@@ -64,4 +65,5 @@ async def open_engine(config: Config, *, max_connections: int = 32) -> AsyncIter
             public_url=config.base_url,
             wake=Wake(),
             now=clock,
+            bulkheads=Bulkheads(waiting=config.max_requests // 2),
         )

@@ -42,10 +42,31 @@ Verb = Literal[
 
 
 async def call(
-    engine: Engine, account: Account, verb: Verb, operation: Operation[Result]
+    engine: Engine,
+    account: Account,
+    verb: Verb,
+    operation: Operation[Result],
+    *,
+    has_place: bool = False,
 ) -> Result | NotSent | Unknown:
-    """What the operation came to."""
-    channel = account.channel_id
+    """What the operation came to; NotSent also where too many wait for the channel already.
+
+    ``has_place`` says that the caller is inside the channel's bulkhead, since before anything was
+    written. A charge is not turned away: its period would be none the better for it.
+    """
+    if has_place:
+        return await _run(engine, account.channel_id, verb, operation)
+    if verb != "charge" and engine.bulkheads.full(account.channel_id):
+        operation.close()
+        metrics.count(metrics.CHANNEL_CALLS, account.channel_id, verb, "busy")
+        return NotSent(reason="too many wait for this channel already")
+    with engine.bulkheads.inside(account.channel_id):
+        return await _run(engine, account.channel_id, verb, operation)
+
+
+async def _run(
+    engine: Engine, channel: str, verb: Verb, operation: Operation[Result]
+) -> Result | NotSent | Unknown:
     begun = time.perf_counter()
     if not tracing.is_on():
         outcome = await engine.transport.run(operation)
@@ -56,6 +77,8 @@ async def call(
                 outcome = await engine.transport.run(operation)
             name = outcome_name(type(outcome).__name__)
             span.set_attribute("qiao.outcome", name)
+    if not isinstance(outcome, NotSent | Unknown):
+        engine.bulkheads.note_answer(channel)
     metrics.observe(metrics.CHANNEL_SECONDS, time.perf_counter() - begun, channel, verb)
     metrics.count(metrics.CHANNEL_CALLS, channel, verb, name)
     return outcome

@@ -26,13 +26,14 @@ class Archived(InvalidInput):
 
 
 class NoRoute(InvalidInput):
-    """Every account that could take the attempt is out of order; nothing was sent."""
+    """Every account that could take the attempt is out of order, or waited for by too many;
+    nothing was sent."""
 
     code = "no_route"
 
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(
-            "every channel account that could take this attempt is out of order",
+            "every channel account that could take this attempt is out of order, or busy",
             field="method.channel",
             remedy=f"ask again in {retry_after_seconds} seconds, or offer another way to pay",
         )

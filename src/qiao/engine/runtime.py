@@ -13,6 +13,7 @@ from qiao.domain.ids import RANDOM_BYTES, IdKind, new_id
 from qiao.domain.outcomes import NotSent, Unknown
 from qiao.engine.accounts import Accounts
 from qiao.engine.actors import SYSTEM, Actor
+from qiao.engine.bulkheads import Bulkheads
 from qiao.engine.pricing import Prices
 from qiao.engine.routing.state import Routing
 from qiao.store.database import Database
@@ -80,6 +81,7 @@ class Engine:
     now: Callable[[], datetime] = utc_now
     random: Callable[[int], bytes] = secrets.token_bytes
     wake: Wake = field(default_factory=Wake)
+    bulkheads: Bulkheads = field(default_factory=Bulkheads)
     context: Context = field(init=False)
     routing: Routing = field(init=False)
     prices: Prices = field(init=False)

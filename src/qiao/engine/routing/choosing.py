@@ -9,6 +9,7 @@ from typing import Any, Final
 from qiao.domain.errors import InvalidInput
 from qiao.domain.fees import Fee
 from qiao.engine.accounts import Account
+from qiao.engine.bulkheads import RETRY_AFTER_SECONDS
 from qiao.engine.errors import NoRoute
 from qiao.engine.routing.rules import CompiledRow
 from qiao.engine.routing.scores import UNMEASURED, Candidate, in_order
@@ -16,6 +17,7 @@ from qiao.engine.routing.state import Circuit, Known
 from qiao.engine.routing.wanted import ANY_CHANNEL, Wanted
 from qiao.engine.runtime import Engine, Scope
 
+BUSY: Final = "too many requests wait for its channel"
 NO_MATCH: Final = "no row of the routing rules applies to this payment"
 
 
@@ -41,14 +43,15 @@ async def choose(
     """The account to try, none of those ``tried``; ``in_full`` explains also what needs it not.
 
     Raises InvalidInput naming what no account can or the rules forbid, and NoRoute when every
-    account that could is out of order just now.
+    account that could is out of order just now, or waited for by too many.
     """
     able = await _able(engine, scope, wanted)
     known = await engine.routing.of(scope.merchant_id, live=scope.live)
-    if len(able) == 1 and not tried and not in_full and _is_plain(able[0], known, wanted):
+    busy = frozenset(one.account_id for one in able if engine.bulkheads.full(one.channel_id))
+    if len(able) == 1 and not (tried or in_full or busy) and _is_plain(able[0], known, wanted):
         return Choice(account=able[0], document=None)
     return choose_among(
-        able, known, wanted, tried=tried, now=engine.now(), random_bytes=engine.random
+        able, known, wanted, tried=tried, busy=busy, now=engine.now(), random_bytes=engine.random
     )
 
 
@@ -101,6 +104,7 @@ def choose_among(
     tried: frozenset[str],
     now: datetime,
     random_bytes: Callable[[int], bytes],
+    busy: frozenset[str] = frozenset(),
 ) -> Choice:
     """What ``choose`` does once everything is known; the dry run asks it about the past."""
     rules = known.rules.rules
@@ -114,13 +118,14 @@ def choose_among(
     candidates, rejected = [], {}
     weights = _weights(row, listed)
     for number, account in enumerate(listed):
-        reason = _rejection(account, known, wanted, tried, now)
+        reason = BUSY if account.account_id in busy else None
+        reason = reason or _rejection(account, known, wanted, tried, now)
         if reason is not None:
             rejected[account.account_id] = reason
             continue
         candidates.append(_candidate(account, known, wanted, weights[number], now))
     if not candidates:
-        raise _no_route(listed, known, tried, now)
+        raise _no_route(listed, known, tried, now, waits=BUSY in rejected.values())
     strategy = (row and row.row.strategy) or rules.strategy
     ordered = in_order(
         candidates,
@@ -227,8 +232,10 @@ def _candidate(
 
 
 def _no_route(
-    listed: Sequence[Account], known: Known, tried: frozenset[str], now: datetime
+    listed: Sequence[Account], known: Known, tried: frozenset[str], now: datetime, *, waits: bool
 ) -> InvalidInput:
+    if waits:
+        return NoRoute(retry_after_seconds=RETRY_AFTER_SECONDS)
     ends = [
         health.open_until
         for one in listed
