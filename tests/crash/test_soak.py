@@ -32,7 +32,7 @@ async def _pay(tmp_path: Path, postgres_url: str) -> None:
         memory: list[dict[str, int]] = []
         await platform.buy_while(_watch(platform, memory), at_least=PAYMENTS, at_once=AT_ONCE)
         payments, events = await platform.end()
-    assert payments == PAYMENTS
+    assert payments >= PAYMENTS  # more, until the last look at the memory is over
     warm, last = memory[int(REPORTS * WARM) - 1], memory[-1]
     growth = {name: last[name] / warm[name] - 1 for name in last}
     seconds = time.monotonic() - begun
