@@ -123,7 +123,10 @@ async def test_what_is_being_served_is_not_cut_off(
         assert b"HTTP/1.1 408 " in told
 
 
-async def test_who_does_not_read_holds_no_slot(world: World) -> None:
+async def test_who_does_not_read_holds_no_slot(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "READ_SECONDS", 2)  # long enough to be seen
     async with served(world, max_requests=8) as place:
         silent = []
         for _ in range(8):
