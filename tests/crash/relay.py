@@ -31,6 +31,32 @@ class Point:
         return f"{'after' if self.after else 'before'} {self.statement}"
 
 
+class Ambush:
+    """Counts what passes by its name, and strikes once, at the point for which it is armed."""
+
+    def __init__(self) -> None:
+        self._armed: Point | None = None
+        self._strike: Callable[[], None] = lambda: None
+        self.seen: Counter[str] = Counter()
+        self.struck = asyncio.Event()
+
+    def arm(self, point: Point, strike: Callable[[], None]) -> None:
+        self.struck.clear()
+        self._armed, self._strike = point, strike
+
+    def waits_for(self, name: str, *, after: bool) -> bool:
+        return self._armed == Point(statement=name, after=after)
+
+    def strikes(self, name: str, *, after: bool) -> bool:
+        """Whether this is the point; then nothing more may pass there."""
+        if not self.waits_for(name, after=after):
+            return False
+        self._armed = None
+        self._strike()
+        self.struck.set()
+        return True
+
+
 def names() -> dict[str, str]:
     """What Qiao's own statements are called, by their texts."""
     found = {}
@@ -40,28 +66,20 @@ def names() -> dict[str, str]:
     return found
 
 
-class Relay:
+class Relay(Ambush):
     """Listens in ``folder`` as PostgreSQL does, and passes everything on to the server of ``url``.
 
     Source: https://www.postgresql.org/docs/18/protocol-message-formats.html.
     """
 
     def __init__(self, url: str, folder: Path) -> None:
+        super().__init__()
         parts = urlsplit(url)
         [host] = parse_qs(parts.query)["host"]
         self._target = f"{host}/{SOCKET}"
         self._folder = folder
         self._names = names()
-        self._armed: Point | None = None
-        self._strike: Callable[[], None] = lambda: None
         self.url = parts._replace(query=f"host={folder}").geturl()
-        self.seen: Counter[str] = Counter()
-        self.struck = asyncio.Event()
-
-    def arm(self, point: Point, strike: Callable[[], None]) -> None:
-        """Once, at this point: ``strike``, and let nothing more of that connection pass."""
-        self.struck.clear()
-        self._armed, self._strike = point, strike
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator["Relay"]:
@@ -88,18 +106,6 @@ class Relay:
         if text.strip().rstrip(";") == "COMMIT":
             return "commit"
         return self._names.get(text)
-
-    def strikes(self, name: str, *, after: bool) -> bool:
-        """Whether this is the point; it is struck only once."""
-        if self._armed != Point(statement=name, after=after):
-            return False
-        self._armed = None
-        self._strike()
-        self.struck.set()
-        return True
-
-    def waits_after(self, name: str) -> bool:
-        return self._armed == Point(statement=name, after=True)
 
 
 @dataclass
@@ -142,7 +148,7 @@ class _Connection:
                     self.relay.seen[name] += 1
                     if self.relay.strikes(name, after=False):
                         return
-                    if self.relay.waits_after(name):
+                    if self.relay.waits_for(name, after=True):
                         self.withheld = name
                 self.to_server.write(body)
                 await self.to_server.drain()

@@ -9,17 +9,16 @@ import os
 import shutil
 import signal
 import tempfile
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from qiao.simulators.kit.faults import Fault, FaultKind, FaultPlan
+from qiao.simulators.kit.faults import Fault, FaultKind
 from tests.crash.live import Process, live
-from tests.crash.relay import Point, Relay
+from tests.crash.relay import Ambush, Point, Relay
 
 EVERY = int(os.environ.get("QIAO_TEST_POINTS_EVERY", "13"))
 """Of the points; 1 tries them all and takes some minutes."""
@@ -30,30 +29,21 @@ SEEN_AT_LEAST = 3
 REACHED_WITHIN_SECONDS = 60.0
 
 
-@dataclass
-class Trap:
-    """Stands in for the channel's plan of faults: counts what is asked, and strikes once."""
+class Trap(Ambush):
+    """Before the channel's plan of faults."""
 
-    plan: FaultPlan
-    seen: Counter[str] = field(default_factory=Counter)
-    struck: asyncio.Event = field(default_factory=asyncio.Event)
-    _armed: Point | None = None
-    _strike: Callable[[], None] = lambda: None
-
-    def arm(self, point: Point, strike: Callable[[], None]) -> None:
-        self.struck.clear()
-        self._armed, self._strike = point, strike
+    def __init__(self, take: Callable[[str], Fault | None]) -> None:
+        super().__init__()
+        self._take = take
 
     def take_for_answer(self, operation: str) -> Fault | None:
+        """Who asked is dead before it is begun, or when it is done."""
         self.seen[operation] += 1
-        if self._armed is None or self._armed.statement != operation:
-            return self.plan._take(operation, notification=False)
-        # Who asked is dead when it is done, or not even begun.
-        kind = FaultKind.LOSE_ANSWER if self._armed.after else FaultKind.RESET
-        self._armed = None
-        self._strike()
-        self.struck.set()
-        return Fault(kind=kind, operation=operation)
+        if self.strikes(operation, after=False):
+            return Fault(kind=FaultKind.RESET, operation=operation)
+        if self.strikes(operation, after=True):
+            return Fault(kind=FaultKind.LOSE_ANSWER, operation=operation)
+        return self._take(operation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +51,7 @@ class Place:
     """Where a point is, and who dies there."""
 
     name: str
-    where: Relay | Trap
+    where: Ambush
     dies: tuple[Process, ...]
 
     def points(self) -> list[tuple["Place", Point]]:
@@ -115,8 +105,9 @@ async def test_killed_at_each_named_point(
                 of_worker={"QIAO_DATABASE_URL": relays[1].url},
             )
         )
-        trap = Trap(platform.simulator.faults)
-        monkeypatch.setattr(platform.simulator.faults, "take_for_answer", trap.take_for_answer)
+        faults = platform.simulator.faults
+        trap = Trap(faults.take_for_answer)
+        monkeypatch.setattr(faults, "take_for_answer", trap.take_for_answer)
         server, worker = platform.server, platform.worker
         places = [
             Place(name="server", where=relays[0], dies=(server,)),

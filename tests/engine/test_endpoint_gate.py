@@ -25,24 +25,17 @@ from qiao.store.database import Database
 from qiao.testing.world import World, make_world
 from qiao.transport.asynchronous import AsyncTransport
 from qiao.transport.guard import LOOPBACK
+from tests.engine.seconds import HandClock
 from tests.simulation.loop import SimulatedLoop
 
 
-class Time:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+@pytest.fixture
+def time() -> HandClock:
+    return HandClock()
 
 
 @pytest.fixture
-def time() -> Time:
-    return Time()
-
-
-@pytest.fixture
-def gate(time: Time) -> EndpointGate:
+def gate(time: HandClock) -> EndpointGate:
     return EndpointGate(now=time, chance=lambda: 0.0)
 
 
@@ -99,7 +92,7 @@ async def test_who_waits_gets_the_next_turn_and_who_finds_no_room_comes_back(
 
 
 async def test_after_failures_in_a_row_one_at_a_time_is_tried(
-    gate: EndpointGate, time: Time
+    gate: EndpointGate, time: HandClock
 ) -> None:
     for _ in range(OPENS_AFTER):
         assert await gate.enter("a") is None
@@ -109,20 +102,20 @@ async def test_after_failures_in_a_row_one_at_a_time_is_tried(
         pause = await gate.enter("a")
         assert pause is not None
         pauses.append(pause)
-        time.now += pause
+        time.seconds += pause
         assert await gate.enter("a") is None  # the one that is tried
         assert await gate.enter("a") is not None
         gate.leave("a", went_well=False)
     assert pauses[:3] == [FIRST_PAUSE_SECONDS * 2**n for n in range(3)]
     assert pauses[-1] == MAX_PAUSE_SECONDS
-    time.now += MAX_PAUSE_SECONDS
+    time.seconds += MAX_PAUSE_SECONDS
     assert await gate.enter("a") is None
     gate.leave("a", went_well=True)
     assert await fill(gate, "a") == FIRST_WINDOW
 
 
 async def test_what_was_under_way_does_not_lengthen_the_pause(
-    gate: EndpointGate, time: Time
+    gate: EndpointGate, time: HandClock
 ) -> None:
     for _ in range(3):
         for _ in range(await fill(gate, "a")):
@@ -131,7 +124,7 @@ async def test_what_was_under_way_does_not_lengthen_the_pause(
     for _ in range(MAX_WINDOW):
         gate.leave("a", went_well=False)
     assert await gate.enter("a") == FIRST_PAUSE_SECONDS
-    time.now += FIRST_PAUSE_SECONDS
+    time.seconds += FIRST_PAUSE_SECONDS
     assert await gate.enter("a") is None
 
 

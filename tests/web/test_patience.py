@@ -19,10 +19,9 @@ WITHIN_SECONDS = 30
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "HEAD_SECONDS", 0.3)
-    monkeypatch.setattr(patience, "READ_SECONDS", 0.3)
 
 
 @asynccontextmanager
@@ -47,17 +46,20 @@ async def rest_of(reader: asyncio.StreamReader) -> bytes:
         return await reader.read()
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_who_says_nothing_is_hung_up_on(world: World) -> None:
     async with served(world) as place, connected(place) as (reader, _):
         assert await rest_of(reader) == b""
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_head_that_does_not_end(world: World) -> None:
     async with served(world) as place, connected(place) as (reader, writer):
         writer.write(GET)
         assert (await rest_of(reader)).startswith(b"HTTP/1.1 408 ")
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_head_that_drips(world: World) -> None:
     async with served(world) as place, connected(place) as (reader, writer):
         ending = asyncio.create_task(rest_of(reader))
@@ -93,6 +95,7 @@ async def test_a_head_behind_a_long_body_is_read(world: World) -> None:
         assert b"HTTP/1.1 200 " in told
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_a_kept_connection_is_used_again(world: World) -> None:
     async with served(world) as place, connected(place) as (reader, writer):
         for _ in range(4):  # together longer than a head may take
@@ -102,6 +105,7 @@ async def test_a_kept_connection_is_used_again(world: World) -> None:
             await asyncio.sleep(0.15)
 
 
+@pytest.mark.usefixtures("impatient")
 async def test_what_is_being_served_is_not_cut_off(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, attempts_of, replayed, show
 from qiao.engine.pricing import document
 from qiao.engine.records import Attempt, Payment, read
-from qiao.engine.routing.choosing import Choice, choose
+from qiao.engine.routing.choosing import choose
 from qiao.engine.routing.health import want_measuring
 from qiao.engine.routing.wanted import ANY_CHANNEL, Wanted
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
@@ -173,19 +173,6 @@ async def _start(
     """
     wanted = method.wanted(payment, payment.payment_id, engine.now(), app_id=payment.app_id)
     choice = await choose(engine, scope, wanted, tried=tried)
-    with engine.bulkheads.inside(choice.account.channel_id):
-        return await _start_on(engine, scope, payment, method, key, choice, dead)
-
-
-async def _start_on(
-    engine: Engine,
-    scope: Scope,
-    payment: Payment,
-    method: Method,
-    key: IdempotencyKey | None,
-    choice: Choice,
-    dead: Attempt | None,
-) -> Attempt | None:
     account = choice.account
     price = await price_of(engine, scope, account, method.product, payment.currency, payment.app_id)
     attempt_id = engine.new_id(IdKind.ATTEMPT)
@@ -262,9 +249,8 @@ async def send(
     *,
     verb: Verb = "create",
 ) -> Attempt:
-    """Let the operation of an attempt go out, and settle what comes of it. Who creates is inside
-    the channel's bulkhead."""
-    outcome = await call(engine, account, verb, operation, has_place=verb == "create")
+    """Let the operation of an attempt go out, and settle what comes of it."""
+    outcome = await call(engine, account, verb, operation)
     if isinstance(outcome, NotSent):
         now = await not_sent(engine, started, outcome.reason)
     else:

@@ -16,32 +16,35 @@ from qiao.store.clock import loop_seconds
 
 WAITING: Final = 64
 WORKING: Final = 16
-SILENT_SECONDS: Final = 5.0
-"""A channel that has answered nobody for so long is silent."""
+SILENT_SECONDS: Final = 1.0
+"""A channel is silent when it was waited for so long, and nobody was answered meanwhile."""
 RETRY_AFTER_SECONDS: Final = 2
 
 
 class Bulkheads:
-    """Of one process. ``waiting`` bounds the requests that somebody waits for, which have a
-    deadline. ``working`` bounds the jobs, but only while the channel is silent: those that wait
-    for a hand are in nobody's way otherwise. Each counts for itself."""
+    """Of one process. While a channel is silent, ``waiting`` bounds the requests that somebody
+    waits for, which have a deadline, and ``working`` the jobs. One that answers is not bounded."""
 
     def __init__(self, *, waiting: int = WAITING, working: int = WORKING) -> None:
         self._most = {True: waiting, False: working}
         self._inside: Counter[tuple[str, bool]] = Counter()
-        self._answered_at: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        """When a channel that is waited for answered last, or was first waited for."""
 
     def full(self, channel: str) -> bool:
         """Whether one more of the caller's sort would be too many."""
         waits = seconds_left() is not None
-        if self._inside[channel, waits] < self._most[waits]:
-            return False
-        return waits or self._is_silent(channel)
+        return (
+            self._inside[channel, waits] >= self._most[waits]
+            and loop_seconds() - self._since[channel] >= SILENT_SECONDS
+        )
 
     @contextmanager
     def inside(self, channel: str) -> Iterator[None]:
         """Meanwhile the caller waits for the channel."""
         place = (channel, seconds_left() is not None)
+        if not (self._inside[channel, True] or self._inside[channel, False]):
+            self.note_answer(channel)
         self._inside[place] += 1
         try:
             yield
@@ -49,7 +52,5 @@ class Bulkheads:
             self._inside[place] -= 1
 
     def note_answer(self, channel: str) -> None:
-        self._answered_at[channel] = loop_seconds()
-
-    def _is_silent(self, channel: str) -> bool:
-        return loop_seconds() - self._answered_at.get(channel, 0.0) > SILENT_SECONDS
+        """It has answered somebody just now."""
+        self._since[channel] = loop_seconds()

@@ -4,7 +4,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from functools import cache
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from qiao.channels.wire import Operation
 from qiao.domain.outcomes import NotFound, NotSent, Unknown
@@ -41,27 +41,21 @@ Verb = Literal[
 ]
 
 
-async def call(
-    engine: Engine,
-    account: Account,
-    verb: Verb,
-    operation: Operation[Result],
-    *,
-    has_place: bool = False,
-) -> Result | NotSent | Unknown:
-    """What the operation came to; NotSent also where too many wait for the channel already.
+FIRST_TELLINGS: Final[frozenset[Verb]] = frozenset({"create", "charge"})
+"""Not turned away: an attempt that is not sent is over. Who creates looks before it is written."""
 
-    ``has_place`` says that the caller is inside the channel's bulkhead, since before anything was
-    written. A charge is not turned away: its period would be none the better for it.
-    """
-    if has_place:
-        return await _run(engine, account.channel_id, verb, operation)
-    if verb != "charge" and engine.bulkheads.full(account.channel_id):
+
+async def call(
+    engine: Engine, account: Account, verb: Verb, operation: Operation[Result]
+) -> Result | NotSent | Unknown:
+    """What the operation came to; NotSent also where too many wait for a silent channel."""
+    channel = account.channel_id
+    if verb not in FIRST_TELLINGS and engine.bulkheads.full(channel):
         operation.close()
-        metrics.count(metrics.CHANNEL_CALLS, account.channel_id, verb, "busy")
+        metrics.count(metrics.CHANNEL_CALLS, channel, verb, "busy")
         return NotSent(reason="too many wait for this channel already")
-    with engine.bulkheads.inside(account.channel_id):
-        return await _run(engine, account.channel_id, verb, operation)
+    with engine.bulkheads.inside(channel):
+        return await _run(engine, channel, verb, operation)
 
 
 async def _run(

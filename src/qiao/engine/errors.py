@@ -26,15 +26,21 @@ class Archived(InvalidInput):
 
 
 class NoRoute(InvalidInput):
-    """Every account that could take the attempt is out of order, or waited for by too many;
-    nothing was sent."""
+    """Every account that could take the attempt is out of order; nothing was sent."""
 
     code = "no_route"
+    why = "every channel account that could take this attempt is out of order"
 
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__(
-            "every channel account that could take this attempt is out of order, or busy",
+            self.why,
             field="method.channel",
             remedy=f"ask again in {retry_after_seconds} seconds, or offer another way to pay",
         )
         self.retry_after_seconds = retry_after_seconds
+
+
+class ChannelBusy(NoRoute):
+    """Too many wait already for a channel that answers nobody just now; nothing was written."""
+
+    why = "too many wait already for a channel that answers nobody just now"

@@ -15,11 +15,12 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.ids import IdKind, order_number
 from qiao.domain.states import AttemptState
 from qiao.engine.attempts import LEASE, Method, attempt, creation, or_another, price_of, send
+from qiao.engine.errors import ChannelBusy
 from qiao.engine.payment_limits import limit_exceeded
 from qiao.engine.payments import NewPayment, Order, accept, count_accepted, payment_now
 from qiao.engine.pricing import document
 from qiao.engine.records import Attempt, CaptureMode, Payment, read
-from qiao.engine.routing.choosing import Choice, choose
+from qiao.engine.routing.choosing import choose
 from qiao.engine.routing.wanted import ANY_CHANNEL
 from qiao.engine.runtime import Engine, IdempotencyKey, Scope
 from qiao.store.sql import load_statements
@@ -66,31 +67,17 @@ async def _at_once(
     if order.methods and method.channel not in (*order.methods, ANY_CHANNEL):
         return None
     new = NewPayment.of(engine, order)
-    try:
-        wanted = method.wanted(order, new.payment_id, engine.now(), app_id=scope.app_id)
-        choice = await choose(engine, scope, wanted)
-    except InvalidInput:
-        return None
-    with engine.bulkheads.inside(choice.account.channel_id):
-        return await _at_once_on(engine, scope, order, method, key, new, choice)
-
-
-async def _at_once_on(
-    engine: Engine,
-    scope: Scope,
-    order: Order,
-    method: Method,
-    key: IdempotencyKey | None,
-    new: NewPayment,
-    choice: Choice,
-) -> Ordered | None:
     attempt_id = engine.new_id(IdKind.ATTEMPT)
     reference, now, cause = order_number(attempt_id), engine.now(), traceparent()
-    account = choice.account
     try:
+        wanted = method.wanted(order, new.payment_id, now, app_id=scope.app_id)
+        choice = await choose(engine, scope, wanted)
+        account = choice.account
         currency = order.amount.currency
         price = await price_of(engine, scope, account, method.product, currency, scope.app_id)
         operation = creation(engine, account, new, method, reference)
+    except ChannelBusy:
+        raise  # it would only be written to be refused
     except InvalidInput:
         return None
     try:

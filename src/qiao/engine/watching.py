@@ -15,7 +15,6 @@ import structlog
 
 from qiao.engine.records import Attempt, Payment
 from qiao.store.database import Database
-from qiao.store.errors import StoreUnavailable
 from qiao.store.sql import load_statements
 
 SQL = load_statements("payments")
@@ -90,7 +89,7 @@ class Watchers:
         if watched.version != version:
             watched.version = None
         watched.watchers += 1
-        if self._looking is None or self._looking.done():
+        if not self.over and (self._looking is None or self._looking.done()):
             # In a context of its own: it outlives the request.
             self._looking = asyncio.create_task(self._look(), context=Context())
         try:
@@ -103,18 +102,20 @@ class Watchers:
     def end(self) -> None:
         """Let everybody go, at once and from now on."""
         self.over = True
+        if self._looking is not None:
+            self._looking.cancel()
         for watched in self._watched.values():
             watched.changed.set()
 
     async def _look(self) -> None:
-        while self._watched and not self.over:
+        while self._watched:
             await asyncio.sleep(LOOK_SECONDS)
             keys = list(self._watched)
             for first in range(0, len(keys), MOST_AT_ONCE):
                 try:
                     await self._look_at(keys[first : first + MOST_AT_ONCE])
-                except StoreUnavailable as error:  # they wait on, and hear it later
-                    log.warning("watching_is_interrupted", error=str(error))
+                except Exception as error:  # noqa: BLE001 - they wait on, and hear it later
+                    log.warning("watching_is_interrupted", error=type(error).__name__)
 
     async def _look_at(self, keys: Sequence[Key]) -> None:
         rows = await self._database.fetch(SQL.versions, *map(list, zip(*keys, strict=True)))

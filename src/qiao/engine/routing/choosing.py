@@ -10,14 +10,14 @@ from qiao.domain.errors import InvalidInput
 from qiao.domain.fees import Fee
 from qiao.engine.accounts import Account
 from qiao.engine.bulkheads import RETRY_AFTER_SECONDS
-from qiao.engine.errors import NoRoute
+from qiao.engine.errors import ChannelBusy, NoRoute
 from qiao.engine.routing.rules import CompiledRow
 from qiao.engine.routing.scores import UNMEASURED, Candidate, in_order
 from qiao.engine.routing.state import Circuit, Known
 from qiao.engine.routing.wanted import ANY_CHANNEL, Wanted
 from qiao.engine.runtime import Engine, Scope
 
-BUSY: Final = "too many requests wait for its channel"
+BUSY: Final = "too many wait for its channel, which is silent"
 NO_MATCH: Final = "no row of the routing rules applies to this payment"
 
 
@@ -43,7 +43,7 @@ async def choose(
     """The account to try, none of those ``tried``; ``in_full`` explains also what needs it not.
 
     Raises InvalidInput naming what no account can or the rules forbid, and NoRoute when every
-    account that could is out of order just now, or waited for by too many.
+    account that could is out of order just now, which ChannelBusy is too.
     """
     able = await _able(engine, scope, wanted)
     known = await engine.routing.of(scope.merchant_id, live=scope.live)
@@ -118,8 +118,7 @@ def choose_among(
     candidates, rejected = [], {}
     weights = _weights(row, listed)
     for number, account in enumerate(listed):
-        reason = BUSY if account.account_id in busy else None
-        reason = reason or _rejection(account, known, wanted, tried, now)
+        reason = _rejection(account, known, wanted, tried, busy, now)
         if reason is not None:
             rejected[account.account_id] = reason
             continue
@@ -205,8 +204,15 @@ def _weights(row: CompiledRow | None, listed: Sequence[Account]) -> list[int]:
 
 
 def _rejection(
-    account: Account, known: Known, wanted: Wanted, tried: frozenset[str], now: datetime
+    account: Account,
+    known: Known,
+    wanted: Wanted,
+    tried: frozenset[str],
+    busy: frozenset[str],
+    now: datetime,
 ) -> str | None:
+    if account.account_id in busy:
+        return BUSY
     if account.account_id in tried:
         return "tried in this request already"
     if not account.takes(wanted.amount.minor):
@@ -235,7 +241,7 @@ def _no_route(
     listed: Sequence[Account], known: Known, tried: frozenset[str], now: datetime, *, waits: bool
 ) -> InvalidInput:
     if waits:
-        return NoRoute(retry_after_seconds=RETRY_AFTER_SECONDS)
+        return ChannelBusy(retry_after_seconds=RETRY_AFTER_SECONDS)
     ends = [
         health.open_until
         for one in listed
