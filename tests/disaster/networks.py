@@ -1,5 +1,6 @@
 """A network namespace on this machine whose packets can be lost, one way at a time."""
 
+import os
 import secrets
 import subprocess
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def why_not() -> str | None:
         _ip("netns", "add", "qiao-probe")
         _ip("netns", "delete", "qiao-probe")
     except FileNotFoundError:
+        if "CI" in os.environ:
+            raise
         return "there is no ip: install Debian's package iproute2"
     except subprocess.CalledProcessError as error:
         return f"no network namespace may be made here: {error.stderr.decode().strip()}"
