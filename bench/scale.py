@@ -10,8 +10,8 @@ from bench.children import Child, answer_of, child, family_cpu_seconds
 from bench.load import Load, Told
 from bench.measure import CONCURRENCY, WARM_UP, Result
 from bench.requests import creates, notifications
-from bench.statements import FILL, FILLED_TABLES
-from bench.world import QIAO, World
+from bench.statements import FILL
+from bench.world import QIAO, World, look_after
 from qiao.bootstrap.serving import listen
 from qiao.store.database import open_database
 
@@ -53,8 +53,7 @@ async def _fill(world: World, payments: int) -> None:
                 await database.execute(FILL, world.scope.merchant_id, world.account_id, first, last)
 
         await asyncio.gather(*(fill() for _ in range(FILLERS)))
-        for table in FILLED_TABLES:
-            await database.execute(f"VACUUM ANALYZE {table}")
+        await look_after(database)
 
 
 async def _cost(world: World, postgres_pid: int, rounds: int, count: int) -> float:
