@@ -89,7 +89,7 @@ FROM unnest($2::text[]) AS given (event_id),
 """
 
 # $1 merchant_id, $2 account_id, $3 and $4 the first and the last number: payments that were paid.
-# Their ids sort before those of today.
+# Their ids, and those of their events, sort before those of today.
 FILL = """
 WITH given AS (
   SELECT lpad(n::text, 26, '0') AS id, 'order-' || n AS order_id,
@@ -113,13 +113,13 @@ WITH given AS (
   SELECT $1, $2, 'EV-' || id, 'payment', 'att' || id FROM given
 ), told AS (
   INSERT INTO event (merchant_id, event_id, live, payment_id, type, data)
-  SELECT $1, 'evt_' || kind.prefix || substr((row).payment_id, 6), false, (row).payment_id,
+  SELECT $1, 'evt_' || kind.prefix || substr((row).payment_id, 7), false, (row).payment_id,
          kind.type, payment_document(row)
-  FROM accepted, (VALUES ('0', 'payment.created'), ('1', 'payment.paid')) AS kind (prefix, type)
+  FROM accepted, (VALUES ('00', 'payment.created'), ('01', 'payment.paid')) AS kind (prefix, type)
 )
 INSERT INTO ledger_entry (merchant_id, event_id, line, live, debit, credit, amount_minor, currency,
                           payment_id, subject_id)
-SELECT $1, 'evt_1' || substr(id, 2), 1, false, 'channel_receivable:' || $2, 'merchant_payable',
+SELECT $1, 'evt_01' || substr(id, 3), 1, false, 'channel_receivable:' || $2, 'merchant_payable',
        1000, 'CNY', 'pay_' || id, 'att_' || id
 FROM given
 """
