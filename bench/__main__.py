@@ -57,7 +57,7 @@ async def _measure(
             world = await stack.enter_async_context(running(home, url))
             results = await measure_doors(world, rounds, count)
             results += await measure_webhooks(world, rounds, count)
-            results.append(await measure_processes(world, rounds, count))
+            results += await measure_processes(world, rounds, count)
             results += await measure_overload(world, rounds, count)
             if database_url is None:  # only of our own server is the processor's time known
                 growth = {"rounds": rounds, "count": count, "payments": grow}

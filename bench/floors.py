@@ -32,7 +32,6 @@ from bench.statements import CREATE, SETTLE, SHOW
 Scope: TypeAlias = dict[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[dict[str, Any]]]
 Send: TypeAlias = Callable[[dict[str, Any]], Awaitable[None]]
-CONNECTIONS = 32
 SERVER_SETTINGS = {"timezone": "UTC", "jit": "off"}  # as Qiao's own pool
 
 
@@ -49,6 +48,10 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     mchid: str
     serial_no: str
     appid: str
+    connections: int = 32
+    """To the database."""
+    port: int = 0
+    """To listen on, which others of them may do too; any for 0."""
 
 
 class Method(msgspec.Struct):
@@ -243,13 +246,15 @@ async def _keep(_: object) -> None:
 
 async def main(setting: Setting) -> None:
     listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
+    if setting.port:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    listener.bind(("127.0.0.1", setting.port))
     listener.listen(2048)
     async with (
         asyncpg.create_pool(
             setting.database_url,
-            min_size=CONNECTIONS,
-            max_size=CONNECTIONS,
+            min_size=setting.connections,
+            max_size=setting.connections,
             reset=_keep,
             server_settings=SERVER_SETTINGS,
         ) as pool,

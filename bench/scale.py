@@ -1,8 +1,11 @@
 """What becomes of a payment's cost: with more payments, more processes, and under too much."""
 
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from statistics import median
+from typing import TypeAlias
 
 import msgspec
 
@@ -11,7 +14,7 @@ from bench.load import Load, Told
 from bench.measure import CONCURRENCY, WARM_UP, Result
 from bench.requests import creates, notifications
 from bench.statements import FILL
-from bench.world import QIAO, World, look_after
+from bench.world import QIAO, World, floor, look_after
 from qiao.bootstrap.serving import listen
 from qiao.store.database import open_database
 
@@ -69,38 +72,79 @@ async def _cost(world: World, postgres_pid: int, rounds: int, count: int) -> flo
     return median(runs)
 
 
-async def measure_processes(world: World, rounds: int, count: int) -> Result:
-    """The processor's time that the API takes for a payment: of one process, and of several."""
-    one = await _cost_of_processes(world, 1, rounds, count)
-    several = await _cost_of_processes(world, PROCESSES, rounds, count)
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """Processes that listen on one port."""
+
+    port: int
+    processes: list[Child]
+
+    def cpu_seconds(self) -> float:
+        """The processor's time of all of them."""
+        return sum(one.cpu_seconds() for one in self.processes)
+
+
+Start: TypeAlias = Callable[[int], AbstractAsyncContextManager[Child]]
+"""A process that listens on this port, beside others."""
+
+
+async def measure_processes(world: World, rounds: int, count: int) -> list[Result]:
+    """The processor's time that the API takes for a payment: of one process, and of several.
+
+    What the floor loses too is the machine's, on which all of them take turns.
+    """
+
+    def qiao(port: int) -> AbstractAsyncContextManager[Child]:
+        serve = (*QIAO, "serve", "--no-worker", "--reuse-port", "--port", str(port), "--json")
+        return child(*serve, environment=world.environment)
+
+    def floors(port: int) -> AbstractAsyncContextManager[Child]:
+        return floor(msgspec.structs.replace(world.setting, port=port, connections=16))
+
+    name = f"create by {PROCESSES} processes"
+    return [
+        await _spread(world, qiao, rounds, count, name=f"{name}: CPU", goal=0.85),
+        await _spread(world, floors, rounds, count, name=f"{name} of the floor: CPU", goal=None),
+    ]
+
+
+async def _spread(
+    world: World, start: Start, rounds: int, count: int, *, name: str, goal: float | None
+) -> Result:
+    """One and several of them, in turns."""
+    async with _group(start, 1) as one, _group(start, PROCESSES) as several:
+        for group in (one, several):
+            await _cost_of_group(world, group, WARM_UP * len(group.processes))
+        pairs = []
+        for number in range(rounds):
+            taken = {}
+            for group in (one, several)[:: -1 if number % 2 else 1]:
+                taken[group.port] = await _cost_of_group(world, group, count)
+            pairs.append((taken[one.port], taken[several.port]))
     return Result(
-        name=f"create by {PROCESSES} processes: CPU",
+        name=name,
         unit="µs",
-        value=several,
-        floor=one,
-        ratio=one / several,
-        goal=0.85,
+        value=median(by_several for _, by_several in pairs),
+        floor=median(by_one for by_one, _ in pairs),
+        ratio=median(by_one / by_several for by_one, by_several in pairs),
+        goal=goal,
     )
 
 
-async def _cost_of_processes(world: World, processes: int, rounds: int, count: int) -> float:
+@asynccontextmanager
+async def _group(start: Start, processes: int) -> AsyncIterator[Group]:
     with listen("127.0.0.1", 0, reuse_port=True) as holder:
         port = holder.getsockname()[1]
-    serve = (*QIAO, "serve", "--no-worker", "--reuse-port", "--port", str(port), "--json")
     async with AsyncExitStack() as stack:
-        children: list[Child] = []
-        for _ in range(processes):
-            running = child(*serve, environment=world.environment)
-            children.append(await stack.enter_async_context(running))
-        runs = []
-        for number in range(rounds + 1):
-            requests = creates(world, count if number else WARM_UP * processes)
-            before = sum(one.cpu_seconds() for one in children)
-            await _asked(Load(port=port, concurrency=CONCURRENCY, requests=requests))
-            if number:
-                used = sum(one.cpu_seconds() for one in children) - before
-                runs.append(used / count * 1_000_000)
-        return median(runs)
+        children = [await stack.enter_async_context(start(port)) for _ in range(processes)]
+        yield Group(port=port, processes=children)
+
+
+async def _cost_of_group(world: World, group: Group, count: int) -> float:
+    """Microseconds for an order."""
+    before = group.cpu_seconds()
+    await _asked(Load(port=group.port, concurrency=CONCURRENCY, requests=creates(world, count)))
+    return (group.cpu_seconds() - before) / count * 1_000_000
 
 
 async def measure_overload(world: World, rounds: int, count: int) -> list[Result]:

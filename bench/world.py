@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,7 @@ class World:
     peer: Child
     qiao: Child
     floors: Child
+    setting: Setting
     environment: dict[str, str]
 
     @property
@@ -92,8 +93,7 @@ async def running(home: Path, database_url: str) -> AsyncIterator[World]:
         )
         serve = (*QIAO, "serve", "--no-worker", "--port", "0", "--json")
         qiao = await stack.enter_async_context(child(*serve, environment=environment))
-        told = msgspec.json.encode(setting) + b"\n"
-        floors = await stack.enter_async_context(child("-m", "bench.floors", given=told))
+        floors = await stack.enter_async_context(floor(setting))
         yield World(
             engine=engine,
             scope=scope,
@@ -104,8 +104,14 @@ async def running(home: Path, database_url: str) -> AsyncIterator[World]:
             peer=peer,
             qiao=qiao,
             floors=floors,
+            setting=setting,
             environment=environment,
         )
+
+
+def floor(setting: Setting) -> AbstractAsyncContextManager[Child]:
+    """The floors, as one process."""
+    return child("-m", "bench.floors", given=msgspec.json.encode(setting) + b"\n")
 
 
 async def look_after(database: Database) -> None:
