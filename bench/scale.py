@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import median
 from typing import TypeAlias
 
@@ -74,13 +74,19 @@ async def _cost(world: World, postgres_pid: int, rounds: int, count: int) -> flo
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """Processes that listen on one port."""
+    """Processes that listen on one port; and what each round took of them for an order, in µs."""
 
     port: int
     processes: list[Child]
+    costs: list[float] = field(default_factory=list)
 
-    def cpu_seconds(self) -> float:
-        """The processor's time of all of them."""
+    async def serve(self, world: World, count: int) -> float:
+        """So many orders; the processor's time of all of them for one, in µs."""
+        before = self._cpu_seconds()
+        await _asked(Load(port=self.port, concurrency=CONCURRENCY, requests=creates(world, count)))
+        return (self._cpu_seconds() - before) / count * 1_000_000
+
+    def _cpu_seconds(self) -> float:
         return sum(one.cpu_seconds() for one in self.processes)
 
 
@@ -99,7 +105,8 @@ async def measure_processes(world: World, rounds: int, count: int) -> list[Resul
         return child(*serve, environment=world.environment)
 
     def floors(port: int) -> AbstractAsyncContextManager[Child]:
-        return floor(msgspec.structs.replace(world.setting, port=port, connections=16))
+        few = 16  # of all that are open beside each other, below PostgreSQL's 200
+        return floor(msgspec.structs.replace(world.setting, port=port, connections=few))
 
     name = f"create by {PROCESSES} processes"
     return [
@@ -114,19 +121,16 @@ async def _spread(
     """One and several of them, in turns."""
     async with _group(start, 1) as one, _group(start, PROCESSES) as several:
         for group in (one, several):
-            await _cost_of_group(world, group, WARM_UP * len(group.processes))
-        pairs = []
+            await group.serve(world, WARM_UP * len(group.processes))
         for number in range(rounds):
-            taken = {}
             for group in (one, several)[:: -1 if number % 2 else 1]:
-                taken[group.port] = await _cost_of_group(world, group, count)
-            pairs.append((taken[one.port], taken[several.port]))
+                group.costs.append(await group.serve(world, count))
     return Result(
         name=name,
         unit="µs",
-        value=median(by_several for _, by_several in pairs),
-        floor=median(by_one for by_one, _ in pairs),
-        ratio=median(by_one / by_several for by_one, by_several in pairs),
+        value=median(several.costs),
+        floor=median(one.costs),
+        ratio=median(a / b for a, b in zip(one.costs, several.costs, strict=True)),
         goal=goal,
     )
 
@@ -138,13 +142,6 @@ async def _group(start: Start, processes: int) -> AsyncIterator[Group]:
     async with AsyncExitStack() as stack:
         children = [await stack.enter_async_context(start(port)) for _ in range(processes)]
         yield Group(port=port, processes=children)
-
-
-async def _cost_of_group(world: World, group: Group, count: int) -> float:
-    """Microseconds for an order."""
-    before = group.cpu_seconds()
-    await _asked(Load(port=group.port, concurrency=CONCURRENCY, requests=creates(world, count)))
-    return (group.cpu_seconds() - before) / count * 1_000_000
 
 
 async def measure_overload(world: World, rounds: int, count: int) -> list[Result]:

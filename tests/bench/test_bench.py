@@ -26,8 +26,13 @@ def test_every_figure_is_measured(tmp_path: Path, postgres_url: str) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     results = {one["name"]: one for one in json.loads(output.read_bytes())}
     both = ("create", "notify", "query by id", "webhook delivery")
-    alone = ("create: p99 to p50", "API process at its peak", "create by 4 processes: CPU")
-    beyond = ("create at 10 × capacity", "a refusal then: p50")
+    alone = ("create: p99 to p50", "API process at its peak")
+    beyond = (
+        "create by 4 processes: CPU",
+        "create by 4 processes of the floor: CPU",
+        "create at 10 × capacity",
+        "a refusal then: p50",
+    )
     assert {*both, *alone, *beyond} <= set(results)
     for name in both:
         for one in (results[name], results[f"{name}: CPU"]):
