@@ -9,7 +9,7 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 
 from qiao.domain.errors import DeadlineExceeded, InvalidInput
-from qiao.engine.errors import Archived, ChannelBusy, Conflict, Missing, NoRoute
+from qiao.engine.errors import Archived, Conflict, Missing, NoRoute
 from qiao.store.errors import StoreUnavailable
 
 log = structlog.get_logger(__name__)
@@ -47,6 +47,7 @@ BY_STATUS = {
     405: ("method_not_allowed", "this address does not take this method"),
     413: ("body_too_large", "the body is too large"),
 }
+OF_INPUT = {Missing: 404, Archived: 404, Conflict: 409, NoRoute: 503}
 
 
 def describe(error: Exception) -> Problem:
@@ -55,8 +56,7 @@ def describe(error: Exception) -> Problem:
         case Refused():
             return error.problem
         case InvalidInput():
-            known = {Missing: 404, Archived: 404, Conflict: 409, NoRoute: 503, ChannelBusy: 503}
-            status = known.get(type(error), 400)
+            status = next((code for kind, code in OF_INPUT.items() if isinstance(error, kind)), 400)
             return problem(
                 status, error.code, str(error.args[0]), field=error.field, remedy=error.remedy
             )
