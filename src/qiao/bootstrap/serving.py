@@ -34,7 +34,7 @@ WORK_GRACE_SECONDS = 40.0
 """Longer than a handler may take: only one that refuses to end is cut off."""
 WEBHOOKS_AT_ONCE = 128
 COLLECT_AFTER = (10_000, 5, 2)
-"""For :func:`gc.set_threshold`. Under load there are often 700 objects more than a moment ago, and
+"""For :func:`gc.set_threshold`. Under load there are 700 objects more every few requests, and
 Python's own (700, 10, 10) look for cycles then, of which there are none. All objects are looked
 at after 100,000 more instead of 70,000."""
 Result = TypeVar("Result")
